@@ -1,0 +1,1 @@
+"""Spark jobs: pure transforms of frames, and the `run` that commits them."""
