@@ -41,7 +41,7 @@ def parse_instant(text: str, *, what: str = "instant") -> datetime:
 
 
 def format_instant(instant: datetime) -> str:
-    """Return the shortest ISO text that keeps every digit: `2025-01-31T06:00:00Z`, with microseconds where there are."""
+    """Return the shortest ISO text that keeps every digit: `2025-01-31T06:00:00Z`, with microseconds where needed."""
     return as_utc(instant).isoformat().replace("+00:00", "Z")
 
 

@@ -1,8 +1,8 @@
 """Settings: typed, frozen, validated at start. Precedence: environment > file > default.
 
-`load_settings` reads one YAML file (`CONFIG_FILE`, default `config/local.yaml` where it exists), replaces `${NAME}` from
-the environment, applies the short variables of `SHORT_VARIABLES` and then `MARKETLAKE__SECTION__KEY`, and reports every
-problem at once.
+`load_settings` reads one YAML file (`CONFIG_FILE`, default `config/local.yaml` where it exists), replaces `${NAME}`
+from the environment, applies the short variables of `SHORT_VARIABLES` and then `MARKETLAKE__SECTION__KEY`, and reports
+every problem at once.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class DeltaLake(Section):
 
 
 class Database(Section):
-    """Postgres. `embedded`: marketlake runs its own server under `<MARKETLAKE_HOME>/postgres`; port 0 picks a free one."""
+    """Postgres. `embedded`: a server of our own under `<MARKETLAKE_HOME>/postgres`; port 0 picks a free one."""
 
     embedded: bool = True
     host: str = "127.0.0.1"
@@ -160,7 +160,7 @@ class ClockSettings(Section):
 
 
 class Spark(Section):
-    """How Spark jobs are submitted. `backend`: `local` process, `standalone` (`master` = spark://…) or `emr_serverless`."""
+    """How Spark jobs are submitted: a `local` process, `standalone` (`master` = spark://…) or `emr_serverless`."""
 
     backend: Literal["local", "standalone", "emr_serverless"] = "local"
     master: str = "local[2]"
@@ -307,9 +307,7 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _put(
-    tree: dict[str, Any], keys: list[str], text: str, variable: str, *, problems: list[str] | None = None
-) -> None:
+def _put(tree: dict[str, Any], keys: list[str], text: str, variable: str, *, problems: list[str] | None = None) -> None:
     *sections, last = keys
     for key in sections:
         below = tree.setdefault(key, {})

@@ -1,4 +1,4 @@
-"""The records that pass between plan, fetch, landing and load: markets, fetch tasks, answers, manifests; as JSON too."""
+"""The records that pass between plan, fetch, landing and load: markets, fetch tasks, answers, manifests; as JSON."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Market:
 class FetchTask:
     """One thing to fetch: a window of one market from one source.
 
-    `archive_path` is the file's path below the exchange's archive URL. `may_fall_back`: an absent archive is answered by
-    REST in the same run.
+    `archive_path` is the file's path below the exchange's archive URL. `may_fall_back`: an absent archive is answered
+    by REST in the same run.
     """
 
     task_id: str
