@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from marketlake.instants import Window, format_instant, parse_instant
@@ -20,6 +21,34 @@ class Market:
     exchange_symbol: str
     listed_at: datetime | None = None
     delisted_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """One market as its exchange lists it; amounts are exact, instants UTC, None where the exchange does not say.
+
+    `contract_multiplier` is the amount per contract: in base asset for linear contracts, in quote asset for inverse ones
+    (those with `margin_asset` equal to `base_asset`). `funding_interval_hours` only where the list states it.
+    """
+
+    exchange: str
+    symbol: str
+    exchange_symbol: str
+    market_type: str
+    base_asset: str
+    quote_asset: str
+    margin_asset: str | None = None
+    price_tick: Decimal | None = None
+    amount_step: Decimal | None = None
+    contract_multiplier: Decimal | None = None
+    funding_interval_hours: int | None = None
+    listed_at: datetime | None = None
+    delisted_at: datetime | None = None
+
+    @property
+    def market(self) -> Market:
+        """What a fetch task needs of it."""
+        return Market(self.market_type, self.symbol, self.exchange_symbol, self.listed_at, self.delisted_at)
 
 
 @dataclass(frozen=True)
