@@ -27,8 +27,8 @@ class Market:
 class Instrument:
     """One market as its exchange lists it; amounts are exact, instants UTC, None where the exchange does not say.
 
-    `contract_multiplier` is the amount per contract: in base asset for linear contracts, in quote asset for inverse ones
-    (those with `margin_asset` equal to `base_asset`). `funding_interval_hours` only where the list states it.
+    `contract_multiplier` is the amount per contract: in base asset for linear contracts, in quote asset for inverse
+    ones (those with `margin_asset` equal to `base_asset`). `funding_interval_hours` only where the list states it.
     """
 
     exchange: str
