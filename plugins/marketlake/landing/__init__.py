@@ -1,4 +1,4 @@
-"""The landing area: what exchanges sent, byte for byte, with who sent it and when; manifests seal what one run fetched."""
+"""The landing area: what exchanges sent, byte for byte, and when; manifests seal what one run fetched."""
 
 from __future__ import annotations
 

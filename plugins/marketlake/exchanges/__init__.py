@@ -1,0 +1,1 @@
+"""Exchanges: one registry entry each, their clients, archive layouts, instrument lists and file readers."""
