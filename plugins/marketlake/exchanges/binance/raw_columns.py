@@ -1,0 +1,86 @@
+"""The columns of raw rows and how Binance's own columns map to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+INSTANT = pa.timestamp("us", tz="UTC")
+# The exchange's columns, by place, under the registry's names; None is not kept.
+KLINE_COLUMNS = (
+    "open_time",
+    "open",
+    "high",
+    "low",
+    "close",
+    "volume",
+    "reported_close_time",
+    "quote_volume",
+    "trade_count",
+    "taker_buy_volume",
+    "taker_buy_quote_volume",
+    None,
+)
+FUNDING_ARCHIVE_COLUMNS = ("funding_time_raw", "funding_interval_hours", "funding_rate")
+FUNDING_REST_KEYS = {"fundingTime": "funding_time_raw", "fundingRate": "funding_rate", "markPrice": "mark_price"}
+TIME_COLUMNS = {"ohlcv": "open_time", "funding_rates": "funding_time_raw"}
+_INSTANT_COLUMNS = {"open_time", "reported_close_time", "funding_time_raw"}
+_PROVENANCE = [
+    ("source_position", pa.int64()),
+    ("received_at", INSTANT),
+    ("source_ref", pa.string()),
+    ("raw_payload", pa.string()),
+]
+
+
+def _schema(names: Sequence[str]) -> pa.Schema:
+    fields = [(name, INSTANT if name in _INSTANT_COLUMNS else pa.string()) for name in names]
+    return pa.schema([*fields, *_PROVENANCE])
+
+
+RAW_SCHEMAS = {
+    "ohlcv": _schema([name for name in KLINE_COLUMNS if name]),
+    "funding_rates": _schema(["funding_time_raw", "funding_interval_hours", "funding_rate", "mark_price"]),
+}
+
+
+def instants_of(texts: pa.Array) -> pa.Array:
+    """Return the UTC instants of epoch texts: milliseconds below 10^14, microseconds from there; else null."""
+    is_readable = pc.fill_null(pc.match_substring_regex(texts, r"^[0-9]{13,16}$"), False)
+    if not pc.all(is_readable, min_count=0).as_py():
+        texts = pc.if_else(is_readable, texts, pa.scalar(None, pa.string()))
+    numbers = pc.cast(texts, pa.int64())
+    return pc.cast(pc.if_else(pc.less(numbers, 10**14), pc.multiply(numbers, 1000), numbers), INSTANT)
+
+
+def cut_to_milliseconds(instants: pa.Array) -> pa.Array:
+    """Return the instants rounded down to milliseconds, so that both units of one instant agree."""
+    numbers = pc.cast(instants, pa.int64())
+    return pc.cast(pc.multiply(pc.divide(numbers, 1000), 1000), INSTANT)
+
+
+def raw_batch(
+    dataset: str,
+    columns: Mapping[str, pa.Array],
+    count: int,
+    *,
+    received_at: datetime,
+    source_ref: str,
+    first_position: int,
+    payloads: pa.Array | Sequence[str | None] | None,
+) -> pa.RecordBatch:
+    """Return a batch of `count` rows in the dataset's raw schema; columns that the source lacks are null."""
+    schema = RAW_SCHEMAS[dataset]
+    everything = {
+        **columns,
+        "source_position": pa.array(range(first_position, first_position + count), pa.int64()),
+        "received_at": pa.repeat(pa.scalar(received_at, INSTANT), count),
+        "source_ref": pa.repeat(pa.scalar(source_ref, pa.string()), count),
+    }
+    if payloads is not None:
+        everything["raw_payload"] = pa.array(payloads, pa.string()) if isinstance(payloads, list) else payloads
+    arrays = [everything[field.name] if field.name in everything else pa.nulls(count, field.type) for field in schema]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
