@@ -1,0 +1,183 @@
+"""Rows of one market out of a table's files: current, as known at an instant, or every revision.
+
+Files that cannot hold the range are never opened. Where every key occurs once, the rows are the current ones already;
+only otherwise the ranking of `marketlake.datasets.current` runs, in DuckDB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import reduce
+from itertools import groupby
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from marketlake.datasets import Dataset
+from marketlake.datasets.current import current_rows_sql, first_rows_sql
+from marketlake.lake.files import LakeFile, TableFiles, month_bounds
+from marketlake.lake.schemas import arrow_schema
+
+# What the ranking needs beside the key.
+_RANKING = ("source", "revision", "is_retracted", "received_at", "known_at")
+BACKFILLED = pa.field("is_backfilled", pa.bool_())
+
+
+@dataclass(frozen=True)
+class MarketRange:
+    """What to read: one market's rows with `start <= time < end`; None leaves a side open."""
+
+    exchange: str
+    symbol: str
+    timeframe: str | None
+    start: datetime | None = None
+    end: datetime | None = None
+
+    def bounds(self, dataset: Dataset) -> dict[str, tuple[Any, Any]]:
+        """Return the inclusive bounds by column that every row of the range satisfies."""
+        last = None if self.end is None else self.end - timedelta(microseconds=1)
+        wanted: dict[str, tuple[Any, Any]] = {
+            "exchange": (self.exchange, self.exchange),
+            "symbol": (self.symbol, self.symbol),
+            dataset.time_column: (self.start, last),
+        }
+        if self.timeframe is not None:
+            wanted["timeframe"] = (self.timeframe, self.timeframe)
+        if "partition_month" in dataset.partitioned_by:
+            wanted["partition_month"] = month_bounds(self.start, self.end)
+        return wanted
+
+
+def read_range(
+    table: TableFiles,
+    dataset: Dataset,
+    wanted: MarketRange,
+    columns: Sequence[str],
+    *,
+    as_of: datetime | None = None,
+    include_backfilled: bool = False,
+) -> pa.Table:
+    """Return the current rows of a range in time order, values exact, as they were known at `as_of` (default: now).
+
+    With `include_backfilled`, keys first known after `as_of` add the row by which they became known; the column
+    `is_backfilled` tells them.
+    """
+    bounds = wanted.bounds(dataset)
+    if as_of is not None and not include_backfilled:
+        bounds["known_at"] = (None, as_of)
+    flagged = as_of is not None and include_backfilled
+    if not flagged and _is_plain(table.holding(bounds)):
+        plain = scan(table, dataset, bounds, list(dict.fromkeys([*columns, dataset.time_column])))
+        return _shaped(plain.sort(dataset.time_column).collect().to_arrow(), dataset, columns)
+    needed = list(dict.fromkeys([*columns, *dataset.key, *_RANKING]))
+    rows = scan(table, dataset, bounds, needed).sort(dataset.time_column).collect()
+    if not flagged and _has_one_row_a_key(rows, dataset):
+        return _shaped(rows.filter(~pl.col("is_retracted")).to_arrow(), dataset, columns)
+    late = None if as_of is None or not flagged else rows.filter(pl.col("known_at") > as_of)
+    known = rows if as_of is None else rows.filter(pl.col("known_at") <= as_of)
+    current = _shaped(_rank(current_rows_sql, known, dataset, columns), dataset, columns)
+    if late is None:
+        return current
+    first = late.join(known, on=list(dataset.key), how="anti")
+    added = _shaped(_rank(first_rows_sql, first, dataset, columns), dataset, columns)
+    both = pa.concat_tables(
+        [_flagged(current, False), _flagged(added, True)],
+    )
+    return both.sort_by(dataset.time_column) if dataset.time_column in columns else both
+
+
+def scan(
+    table: TableFiles, dataset: Dataset, bounds: dict[str, tuple[Any, Any]], columns: Sequence[str]
+) -> pl.LazyFrame:
+    """Return a lazy frame of the rows inside the bounds, of the files that may hold such rows only."""
+    schema = pl.DataFrame(arrow_schema(dataset, columns).empty_table()).schema
+    files = table.holding(bounds)
+    if not files:
+        return pl.LazyFrame(schema=schema)
+    inside = _predicate(bounds, table.partition_columns)
+    parts = [
+        _scan_files(group, table, schema, inside)
+        for group in _by_partition(files, [column for column in table.partition_columns if column in columns])
+    ]
+    return pl.concat(parts)
+
+
+def _scan_files(files: list[LakeFile], table: TableFiles, schema: pl.Schema, inside: pl.Expr | None) -> pl.LazyFrame:
+    partitions = {column: files[0].partitions[column] for column in table.partition_columns if column in schema}
+    lazy = pl.scan_parquet(
+        [file.path for file in files],
+        hive_partitioning=False,
+        glob=False,
+        missing_columns="insert",
+        extra_columns="ignore",
+        schema={**_stored_schema(table)},
+        cast_options=pl.ScanCastOptions(datetime_cast=["nanosecond-downcast", "convert-timezone"]),
+    )
+    if inside is not None:
+        lazy = lazy.filter(inside)
+    return lazy.with_columns(**{name: pl.lit(value, pl.String) for name, value in partitions.items()}).select(
+        [pl.col(name).cast(dtype) for name, dtype in schema.items()]
+    )
+
+
+def _stored_schema(table: TableFiles) -> pl.Schema:
+    stored = [field for field in table.schema if field.name not in table.partition_columns]
+    return pl.DataFrame(pa.schema(stored).empty_table()).schema
+
+
+def _by_partition(files: Iterable[LakeFile], columns: Sequence[str]) -> list[list[LakeFile]]:
+    def values(file: LakeFile) -> tuple[str, ...]:
+        return tuple(file.partitions[column] or "" for column in columns)
+
+    return [list(group) for _, group in groupby(sorted(files, key=values), key=values)]
+
+
+def _predicate(bounds: dict[str, tuple[Any, Any]], partitions: Sequence[str]) -> pl.Expr | None:
+    tests = []
+    for column, (low, high) in bounds.items():
+        if column in partitions:
+            continue
+        if low is not None and low == high:
+            tests.append(pl.col(column) == low)
+            continue
+        if low is not None:
+            tests.append(pl.col(column) >= low)
+        if high is not None:
+            tests.append(pl.col(column) <= high)
+    return reduce(lambda left, right: left & right, tests) if tests else None
+
+
+def _is_plain(files: list[LakeFile]) -> bool:
+    """Whether the statistics alone tell that no key has a second row: one source, and nothing was ever restated."""
+    sources = {file.bounds.get("source") for file in files}
+    revisions = {file.bounds.get("revision") for file in files}
+    is_one_source = len(sources) == 1 and all(bound and bound[0] == bound[1] is not None for bound in sources)
+    return not files or (is_one_source and revisions == {(0, 0)})
+
+
+def _has_one_row_a_key(rows: pl.DataFrame, dataset: Dataset) -> bool:
+    # The rows are one market's, in time order: equal keys are neighbours.
+    times = rows[dataset.time_column]
+    return not (times == times.shift(1)).any()
+
+
+def _rank(query: Any, rows: pl.DataFrame, dataset: Dataset, columns: Sequence[str]) -> pa.Table:
+    import duckdb
+
+    with duckdb.connect(":memory:") as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        connection.register("_rows", rows.to_arrow())
+        chosen = list(dict.fromkeys([*columns, dataset.time_column]))
+        ranked = f"select * from ({query(dataset, '_rows', columns=chosen)}) order by {dataset.time_column}"
+        return connection.sql(ranked).to_arrow_table()
+
+
+def _shaped(rows: pa.Table, dataset: Dataset, columns: Sequence[str]) -> pa.Table:
+    return rows.select(list(columns)).cast(arrow_schema(dataset, columns))
+
+
+def _flagged(rows: pa.Table, is_backfilled: bool) -> pa.Table:
+    return rows.append_column(BACKFILLED, pa.array([is_backfilled] * len(rows), pa.bool_()))

@@ -1,0 +1,249 @@
+"""`Lake`: read candles, funding rates, marts and gaps as Arrow, pandas or polars; no JVM, and it never writes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from marketlake.datasets import FUNDING_RATES, OHLCV, Dataset
+from marketlake.errors import UsageError
+from marketlake.instants import Window, as_utc, parse_instant
+from marketlake.lake.files import TableFiles, files_of, open_table
+from marketlake.lake.formats import check_format, in_format
+from marketlake.lake.markets import check_exchange, resolve_held_symbol
+from marketlake.lake.schemas import arrow_schema, default_columns
+from marketlake.timeframes import check_timeframe
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from marketlake.settings import Settings
+
+Instant = datetime | str
+
+
+@dataclass(frozen=True)
+class _Options:
+    start: Instant | None
+    end: Instant | None
+    exchange: str
+    as_of: Instant | None
+    include_backfilled: bool
+    exact: bool
+    format: str
+    columns: Sequence[str] | None
+
+
+# Columns whose statistics decide which files are opened and whether rows need ranking.
+STATED_COLUMNS = ("symbol", "source", "revision", "known_at", "partition_date", "partition_asset_pair")
+
+
+class Lake:
+    """One lake, opened for reading.
+
+    `root` is `MARKETLAKE_HOME` or its `delta_lake/` folder. Instants are zone-aware datetimes or ISO texts (a bare date
+    is midnight UTC); ranges are half-open `[start, end)`. Values come as float64, the doubles nearest to the exchange's
+    text, or with `exact=True` as decimals. `format` is `arrow` (default), `pandas` or `polars`.
+    """
+
+    def __init__(self, root: str | Path, *, settings: Settings | None = None) -> None:
+        """Open the lake of a home or of a lake folder.
+
+        Raises:
+            UsageError: there is no lake at this place.
+        """
+        self.home, self.root = _home_and_root(str(root))
+        self._settings = settings
+        self._tables: dict[str, TableFiles] = {}
+
+    @classmethod
+    def from_config(cls, path: str | Path | None = None) -> Lake:
+        """Open the lake that a settings file, or the environment, describes."""
+        from marketlake.settings import load_settings
+
+        settings = load_settings(path)
+        return cls(settings.lake_root, settings=settings)
+
+    def candles(
+        self,
+        symbol: str,
+        timeframe: str,
+        start: Instant | None = None,
+        end: Instant | None = None,
+        *,
+        exchange: str = "binance",
+        as_of: Instant | None = None,
+        include_backfilled: bool = False,
+        exact: bool = False,
+        format: str = "arrow",
+        columns: Sequence[str] | None = None,
+    ) -> Any:
+        """Return the current candles that open in `[start, end)`, by open time.
+
+        `as_of` returns what was known at that instant; candles first loaded later are left out, or, with
+        `include_backfilled`, added in the values of their first revision with `is_backfilled` true.
+
+        Raises:
+            UnknownNameError: unknown exchange, symbol, timeframe or column; the text names the valid ones.
+        """
+        check_timeframe(timeframe)
+        options = _Options(start, end, exchange, as_of, include_backfilled, exact, format, columns)
+        return self._market_rows(OHLCV, symbol, timeframe, options)
+
+    def funding_rates(
+        self,
+        symbol: str,
+        start: Instant | None = None,
+        end: Instant | None = None,
+        *,
+        exchange: str = "binance",
+        as_of: Instant | None = None,
+        include_backfilled: bool = False,
+        exact: bool = False,
+        format: str = "arrow",
+        columns: Sequence[str] | None = None,
+    ) -> Any:
+        """Return the current funding events paid in `[start, end)`, by funding time; otherwise like `candles`."""
+        options = _Options(start, end, exchange, as_of, include_backfilled, exact, format, columns)
+        return self._market_rows(FUNDING_RATES, symbol, None, options)
+
+    def mart(self, name: str, *, exact: bool = False, format: str = "arrow") -> Any:
+        """Return a gold mart, read from Postgres by the reader's role.
+
+        Raises:
+            UsageError: no such mart; the text names those there are.
+            UnavailableError: the database does not answer.
+        """
+        from marketlake.lake.gold import read_mart
+
+        check_format(format)
+        return in_format(read_mart(self._loaded_settings(), name, exact=exact), format, exact=True)
+
+    def gaps(
+        self,
+        symbol: str | None = None,
+        timeframe: str | None = None,
+        start: Instant | None = None,
+        end: Instant | None = None,
+        *,
+        exchange: str | None = None,
+        dataset: str | None = None,
+        status: str | None = None,
+        format: str = "arrow",
+    ) -> Any:
+        """Return the holes that overlap `[start, end)`, with cause and status, as the ledger was last mirrored."""
+        from marketlake.lake.gaps import read_gaps
+
+        check_format(format)
+        equal = {
+            "dataset": dataset, "exchange": exchange, "symbol": symbol, "timeframe": timeframe, "status": status,
+        }  # fmt: skip
+        return in_format(read_gaps(self.root, equal, _instant(start), _instant(end)), format, exact=True)
+
+    def query(self, sql: str, *, exact: bool = True, format: str = "arrow") -> Any:
+        """Return the result of a DuckDB query over the lake's views (`raw_market_data_1m`, `bronze.ohlcv`, …).
+
+        Raises:
+            UsageError: DuckDB refuses the query; the text is its message and the names of the views.
+        """
+        from marketlake.lake.sql import run_query
+
+        check_format(format)
+        return in_format(run_query(self.root, sql), format, exact=exact)
+
+    def get_table_history(self, table_name: str) -> list[dict[str, Any]]:
+        """Return a table's versions, newest first: version, timestamp, operation, operationMetrics, run_id, …"""
+        from marketlake.lake.tables import get_table_history
+
+        return get_table_history(self.root, table_name)
+
+    def read_table(
+        self,
+        table_name: str,
+        *,
+        as_of_timestamp: Instant | None = None,
+        version: int | None = None,
+        exact: bool = True,
+        format: str = "arrow",
+    ) -> Any:
+        """Return all rows of a table now, at a version, or as it stood at an instant of Delta's own clock.
+
+        Raises:
+            UsageError: both arguments, or a version that is not there any more; the text names the earliest that is.
+        """
+        from marketlake.lake.tables import read_table
+
+        check_format(format)
+        rows = read_table(self.root, table_name, as_of_timestamp=_instant(as_of_timestamp), version=version)
+        return in_format(rows, format, exact=exact)
+
+    def _market_rows(self, dataset: Dataset, symbol: str, timeframe: str | None, options: _Options) -> Any:
+        from marketlake.lake.reading import MarketRange, read_range
+
+        check_format(options.format)
+        first, last = _instant(options.start), _instant(options.end)
+        if first is not None and last is not None:
+            Window(first, last)
+        columns = default_columns(dataset) if options.columns is None else list(options.columns)
+        arrow_schema(dataset, columns)
+        table = self._table(dataset.table, dataset.time_column)
+        exchange = check_exchange(table, options.exchange)
+
+        def read(of: str) -> pa.Table:
+            return read_range(
+                table,
+                dataset,
+                MarketRange(exchange, of, timeframe, first, last),
+                columns,
+                as_of=_instant(options.as_of),
+                include_backfilled=options.include_backfilled,
+            )
+
+        # A unified symbol is read as it is; what the lake holds is looked up only for other spellings and for misses.
+        rows = read(symbol) if "/" in symbol else None
+        if not rows:
+            meant = resolve_held_symbol(table, dataset, exchange, symbol)
+            rows = read(meant) if rows is None or meant != symbol else rows
+        return in_format(rows, options.format, exact=options.exact)
+
+    def _table(self, name: str, time_column: str) -> TableFiles:
+        opened = open_table(self.root, name)
+        kept = self._tables.get(name)
+        if kept is None or kept.version != opened.version():
+            kept = self._tables[name] = files_of(opened, name, [*STATED_COLUMNS, time_column])
+        return kept
+
+    def _loaded_settings(self) -> Settings:
+        if self._settings is None:
+            from marketlake.settings import load_settings
+
+            self._settings = load_settings(environ={**os.environ, "MARKETLAKE_HOME": self.home})
+        return self._settings
+
+
+def _home_and_root(text: str) -> tuple[str, str]:
+    if "://" in text:
+        raise UsageError(f"a lake is read from a folder; {text!r} is an address")
+    path = Path(text).absolute()
+    if (path / "delta_lake").is_dir():
+        return str(path), str(path / "delta_lake")
+    if path.is_dir() and (path.name == "delta_lake" or any(path.glob("*/*/_delta_log"))):
+        return str(path.parent), str(path)
+    raise UsageError(
+        f"there is no lake at {path}: name MARKETLAKE_HOME (it holds delta_lake/) or the delta_lake folder itself,"
+        " or load something first with `marketlake run`"
+    )
+
+
+def _instant(value: Instant | None) -> datetime | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return parse_instant(value)
+    if value.tzinfo is None:
+        raise UsageError(f"instants must be zone-aware, like datetime(…, tzinfo=UTC); was {value.isoformat()}")
+    return as_utc(value)

@@ -1,0 +1,181 @@
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from marketlake import Lake
+from marketlake.errors import UnknownNameError, UnknownSymbolError, UsageError, WindowError
+from tests.lakes import KNOWN, candle, commit, commit_funding, funding, minutes
+
+DAY = datetime(2025, 1, 30, tzinfo=UTC)
+LATER = KNOWN + timedelta(days=1)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "delta_lake"
+
+
+def closes(lake: Lake, **options) -> list[float]:
+    return lake.candles("BTC/USDT", "1m", **options)["close"].to_pylist()
+
+
+def test_candles_come_in_time_order_as_doubles_with_the_values_that_people_use(root):
+    commit(root, [candle(DAY + timedelta(minutes=1), close="2"), candle(DAY, close="1.1")])
+    table = Lake(root).candles("BTC/USDT", "1m")
+    assert table.column_names[:6] == ["open_time", "open", "high", "low", "close", "volume"]
+    assert table.schema.field("close").type == pa.float64()
+    assert table["close"].to_pylist() == [1.1, 2.0]
+
+
+def test_exact_values_keep_every_digit(root):
+    commit(root, [candle(DAY, close="0.123456789012")])
+    assert Lake(root).candles("BTC/USDT", "1m", exact=True)["close"].to_pylist() == [Decimal("0.123456789012")]
+
+
+def test_a_range_is_half_open_and_may_cross_months(root):
+    start = datetime(2025, 1, 31, 23, 58, tzinfo=UTC)
+    commit(root, minutes(start, 4))
+    rows = Lake(root).candles("BTC/USDT", "1m", "2025-01-31T23:59:00Z", "2025-02-01T00:01:00Z")
+    assert rows["open_time"].to_pylist() == [start + timedelta(minutes=1), start + timedelta(minutes=2)]
+
+
+def test_a_home_and_its_lake_folder_open_the_same_lake(root, tmp_path):
+    commit(root, [candle(DAY)])
+    assert closes(Lake(tmp_path)) == closes(Lake(root)) == [100.00000001]
+
+
+def test_a_restated_candle_shows_its_last_value_now_and_its_old_one_before(root):
+    commit(root, [candle(DAY, close="1")])
+    commit(root, [candle(DAY, close="2", revision=1, received_at=LATER, known_at=LATER)])
+    lake = Lake(root)
+    assert closes(lake) == [2.0]
+    assert closes(lake, as_of=LATER - timedelta(seconds=1)) == [1.0]
+    assert closes(lake, as_of=LATER) == [2.0]
+
+
+def test_the_better_source_wins_however_late_the_other_came(root):
+    commit(root, [candle(DAY, close="1", source="archive")])
+    commit(root, [candle(DAY, close="2", source="rest", received_at=LATER, known_at=LATER)])
+    assert closes(Lake(root)) == [1.0]
+
+
+def test_a_key_that_its_best_source_retracted_has_no_row_though_another_source_holds_it(root):
+    commit(root, [candle(DAY, source="archive"), candle(DAY, source="rest")])
+    commit(root, [candle(DAY, source="archive", revision=1, is_retracted=True, received_at=LATER, known_at=LATER)])
+    assert closes(Lake(root)) == []
+
+
+def test_a_lone_retraction_shows_nothing(root):
+    commit(root, [candle(DAY, revision=1, is_retracted=True), candle(DAY + timedelta(minutes=1))])
+    assert closes(Lake(root)) == [100.00000001]
+
+
+def test_rows_loaded_after_as_of_are_added_flagged_only_on_request(root):
+    commit(root, [candle(DAY, close="1")])
+    late = DAY + timedelta(minutes=1)
+    commit(root, [candle(late, close="2", known_at=LATER)])
+    commit(root, [candle(late, close="3", revision=1, known_at=LATER + timedelta(days=1), received_at=LATER)])
+    lake = Lake(root)
+    assert closes(lake, as_of=KNOWN) == [1.0]
+    rows = lake.candles("BTC/USDT", "1m", as_of=KNOWN, include_backfilled=True)
+    assert rows.select(["close", "is_backfilled"]).to_pylist() == [
+        {"close": 1.0, "is_backfilled": False},
+        {"close": 2.0, "is_backfilled": True},
+    ]
+
+
+def test_a_key_retracted_before_as_of_is_not_brought_back_by_include_backfilled(root):
+    commit(root, [candle(DAY)])
+    commit(root, [candle(DAY, revision=1, is_retracted=True, received_at=LATER, known_at=LATER)])
+    commit(root, [candle(DAY, revision=2, close="9", known_at=LATER + timedelta(days=1))])
+    assert closes(Lake(root), as_of=LATER, include_backfilled=True) == []
+
+
+@pytest.mark.parametrize(("format", "kind"), [("arrow", pa.Table), ("polars", pl.DataFrame)])
+def test_an_empty_range_has_the_schema_of_a_full_one(root, format, kind):
+    commit(root, [candle(DAY)])
+    lake = Lake(root)
+    full = lake.candles("BTC/USDT", "1m", format=format)
+    empty = lake.candles("BTC/USDT", "1m", "2020-01-01", "2020-01-02", format=format)
+    assert isinstance(empty, kind)
+    assert len(empty) == 0
+    assert empty.schema == full.schema
+
+
+def test_pandas_frames_have_utc_times(root):
+    commit(root, [candle(DAY)])
+    frame = Lake(root).candles("BTC/USDT", "1m", format="pandas")
+    assert str(frame["open_time"].dt.tz) == "UTC"
+    assert frame["close"].dtype == "float64"
+
+
+def test_chosen_columns_come_in_their_order_partitions_included(root):
+    commit(root, [candle(DAY)])
+    rows = Lake(root).candles("BTC/USDT", "1m", columns=["close", "partition_month", "exchange", "timeframe"])
+    assert rows.to_pylist() == [
+        {"close": 100.00000001, "partition_month": "2025-01", "exchange": "binance", "timeframe": "1m"}
+    ]
+
+
+@pytest.mark.parametrize("text", ["BTCUSDT", "BTC-USDT", "btcusdt"])
+def test_other_spellings_mean_the_same_market(root, text):
+    commit(root, [candle(DAY), candle(DAY, symbol="ETH/USDT")])
+    assert len(Lake(root).candles(text, "1m")) == 1
+
+
+def test_perp_means_the_perpetual(root):
+    commit_funding(root, [funding(DAY)])
+    assert Lake(root).funding_rates("BTC-USDT-PERP")["funding_rate"].to_pylist() == [0.0001]
+
+
+def test_a_text_that_fits_two_markets_is_refused_with_both(root):
+    commit(root, [candle(DAY), candle(DAY, symbol="BTC/USDT:USDT", market_type="perpetual")])
+    with pytest.raises(UnknownSymbolError, match="BTC/USDT, BTC/USDT:USDT"):
+        Lake(root).candles("BTCUSDT", "1m")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        ({"symbol": "XRP/USDT"}, "symbol must be one of BTC/USDT; was 'XRP/USDT'"),
+        ({"timeframe": "60"}, "timeframe must be one of 1m, 5m, 15m, 1h, 4h, 1d; was '60'"),
+        ({"exchange": "bnance"}, "exchange must be one of binance; was 'bnance'"),
+        ({"columns": ["clse"]}, "column must be one of exchange, .*; was 'clse'"),
+        ({"format": "csv"}, "format must be one of arrow, pandas, polars; was 'csv'"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_valid_ones(root, arguments, names):
+    commit(root, [candle(DAY)])
+    with pytest.raises(UnknownNameError, match=names):
+        Lake(root).candles(**{"symbol": "BTC/USDT", "timeframe": "1m", **arguments})
+
+
+def test_a_lake_without_the_table_says_what_it_has(root):
+    commit_funding(root, [funding(DAY)])
+    with pytest.raises(UsageError, match=r"no table 'bronze\.ohlcv'; its tables: bronze\.funding_rates"):
+        Lake(root).candles("BTC/USDT", "1m")
+
+
+def test_no_lake_says_where_it_was_looked_for(tmp_path):
+    with pytest.raises(UsageError, match="there is no lake at"):
+        Lake(tmp_path / "nowhere")
+
+
+def test_reversed_ranges_and_naive_instants_are_refused(root):
+    commit(root, [candle(DAY)])
+    with pytest.raises(WindowError, match="start must be before end"):
+        Lake(root).candles("BTC/USDT", "1m", "2025-02-01", "2025-01-01")
+    with pytest.raises(UsageError, match="zone-aware"):
+        Lake(root).candles("BTC/USDT", "1m", datetime(2025, 1, 1))  # noqa: DTZ001
+
+
+def test_an_open_lake_sees_what_is_committed_later(root):
+    commit(root, [candle(DAY)])
+    lake = Lake(root)
+    assert len(closes(lake)) == 1
+    commit(root, minutes(DAY + timedelta(minutes=1), 2))
+    assert len(closes(lake)) == 3
