@@ -1,4 +1,4 @@
-"""Find the Java, the jars and the class archive that Spark starts with.
+"""Find the Java, the pyspark, the jars and the class archive that Spark starts with.
 
 Owns the choice of the Java runtime: `JAVA_HOME` where set, else the machine's Java when its version fits, else the one
 that set-up installed from PyPI. Nothing here starts Spark or needs it to be importable.
@@ -13,6 +13,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,14 +101,40 @@ def jars() -> list[Path]:
     return paths
 
 
+def spark_python() -> Path:
+    """Return the interpreter that runs Spark jobs: this one where it has pyspark, else the library environment's.
+
+    Raises:
+        SetupError: that environment is not there.
+    """
+    if importlib.util.find_spec("pyspark") is not None:
+        return Path(sys.executable)
+    python = REPOSITORY / ".venv" / "spark" / "bin" / "python"
+    if not python.exists():
+        raise SetupError(f"the library's environment is not at {python.parents[1]}; run make setup")
+    return python
+
+
+def spark_home() -> Path:
+    """Return the folder of the pyspark that belongs to `spark_python()`.
+
+    Raises:
+        SetupError: pyspark is not installed there.
+    """
+    environment = spark_python().parents[1]
+    found = sorted(environment.glob("lib/python3.*/site-packages/pyspark/bin/spark-submit"))
+    if not found:
+        raise SetupError(f"pyspark is not installed in {environment}; run make setup")
+    return found[0].parents[1]
+
+
 def appcds_archive_path(home: Path) -> Path:
     """Return where the archive of loaded classes belongs for this Java and these jars; it may not be there.
 
     Its name depends on everything that makes the JVM refuse one, so a stale archive is never offered.
     """
-    from_spark = importlib.util.find_spec("pyspark")
-    folder = Path(from_spark.origin).parent / "jars" if from_spark and from_spark.origin else REPOSITORY
     release = home / "release"
+    folder = spark_home() / "jars"
     parts = [str(home), release.read_text(errors="replace") if release.is_file() else str(java_major(home))]
     # In the folder's own order: that is the order in which the JVM expands the class path's wildcard.
     parts += [str(folder), *os.listdir(folder), *(f"{jar.file_name} {jar.sha256}" for jar in locked_jars())]

@@ -6,15 +6,13 @@ Airflow's environment can use it.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from marketlake.errors import SetupError
-from marketlake.java import REPOSITORY, appcds_archive, jars, java_home
+from marketlake.java import REPOSITORY, appcds_archive, jars, java_home, spark_home, spark_python
 from marketlake.settings import Settings
 
 TELEMETRY_OFF = {"DO_NOT_TRACK": "1", "GX_ANALYTICS_ENABLED": "false", "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
@@ -37,14 +35,13 @@ def spark_submit_command(
         SetupError: Java, the jars or the library's environment are missing or do not fit.
     """
     environ = dict(os.environ if environ is None else environ)
-    python = _python()
     path = REPOSITORY / script
     if not path.is_file():
         raise SetupError(f"there is no Spark job {script} under {REPOSITORY}")
     home = java_home(environ)
     class_path = driver_class_path()
     command = [
-        str(_spark_home(python) / "bin" / "spark-submit"),
+        str(spark_home() / "bin" / "spark-submit"),
         *("--master", settings.spark.master),
         *("--driver-memory", settings.spark.driver_memory),
         *("--driver-class-path", class_path),
@@ -53,7 +50,7 @@ def spark_submit_command(
         str(path),
         *arguments,
     ]
-    return command, {**environ, **_job_environment(settings, python, home, environ)}
+    return command, {**environ, **_job_environment(settings, home, environ)}
 
 
 def driver_class_path() -> str:
@@ -72,36 +69,20 @@ def driver_java_options(home: Path | None = None, *, is_bulk: bool = False) -> l
     return options
 
 
-def _python() -> Path:
-    """Return this interpreter where it has pyspark, else that of the library's environment."""
-    if importlib.util.find_spec("pyspark") is not None:
-        return Path(sys.executable)
-    python = REPOSITORY / ".venv" / "spark" / "bin" / "python"
-    if not python.exists():
-        raise SetupError(f"the library's environment is not at {python.parents[1]}; run make setup")
-    return python
-
-
-def _spark_home(python: Path) -> Path:
-    found = sorted(python.parents[1].glob("lib/python3.*/site-packages/pyspark/bin/spark-submit"))
-    if not found:
-        raise SetupError(f"pyspark is not installed in {python.parents[1]}; run make setup")
-    return found[0].parents[1]
-
-
 def _cluster_options(master: str, class_path: str) -> list[str]:
     # A cluster's workers share this machine's folders (compose mounts them), so paths are enough.
     return ["--conf", f"spark.executor.extraClassPath={class_path}"] if master.startswith("spark://") else []
 
 
-def _job_environment(settings: Settings, python: Path, home: Path, environ: Mapping[str, str]) -> dict[str, str]:
+def _job_environment(settings: Settings, home: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    python = str(spark_python())
     paths = [str(REPOSITORY / "plugins"), str(REPOSITORY), *filter(None, [environ.get("PYTHONPATH")])]
     return {
         "JAVA_HOME": str(home),
-        "SPARK_HOME": str(_spark_home(python)),
+        "SPARK_HOME": str(spark_home()),
         "SPARK_LOCAL_IP": "127.0.0.1",
-        "PYSPARK_PYTHON": str(python),
-        "PYSPARK_DRIVER_PYTHON": str(python),
+        "PYSPARK_PYTHON": python,
+        "PYSPARK_DRIVER_PYTHON": python,
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
         "MARKETLAKE_HOME": str(settings.home),
         "TZ": "UTC",

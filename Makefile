@@ -1,0 +1,47 @@
+# Each target works from an empty clone: what it needs is set up first, and only what is not there yet.
+
+PYTHON ?= $(shell scripts/find_python.sh)
+DEV := .venv/dev/bin
+DAGS := .venv/dags/bin
+export PYTHONPATH := plugins:.:dags
+export TZ := UTC
+export DO_NOT_TRACK := 1
+export GX_ANALYTICS_ENABLED := false
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-tests demo down test acceptance check bench format lock
+
+help: ## List what there is to make
+	@echo "marketlake: make <target>"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Set up the environments, jars and Java from their lock files
+	@test -n "$(PYTHON)" && $(PYTHON) scripts/bootstrap.py
+
+setup-tests: ## The same, with what the checks and tests need
+	@test -n "$(PYTHON)" && $(PYTHON) scripts/bootstrap.py --with-tests
+
+demo: setup ## Set up, start Airflow and run the daily pipeline over three days, end to end
+	@bin/marketlake demo
+
+down: ## Stop everything that the demo or a command started
+	@bin/marketlake down
+
+test: setup-tests ## Run the tests, with the coverage of lines
+	@scripts/run_tests.sh
+
+acceptance: setup-tests ## Run the long proofs
+	@scripts/run_acceptance.sh
+
+check: setup-tests ## Run all static checks
+	@scripts/run_checks.sh
+
+bench: setup-tests ## Measure; writes build/bench.json and prints a table
+	@$(DEV)/python -m tests.bench
+
+format: setup-tests ## Format the code
+	@$(DEV)/ruff check --fix-only --quiet .
+	@$(DEV)/ruff format .
+
+lock: setup ## Compile the lock files anew from the requirements files
+	@scripts/compile_locks.sh
