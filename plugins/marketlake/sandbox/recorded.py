@@ -1,0 +1,253 @@
+"""The recorded market: a folder of recorded files served again, text for text.
+
+Under the folder: `klines/binance-spot|binance-um/<timeframe>/*.csv.gz`, `funding/binance-um/*.csv.gz`, the archive tree
+`archives/data/…`, and the instrument lists `rest/binance-spot/api_v3_exchangeInfo.json.gz` and
+`rest/binance-um/fapi_v1_exchangeInfo.json`. A field that was not recorded is null; a candle is given once it is closed,
+because the record holds no half candles. Archives are the recorded ones and nothing else.
+"""
+
+from __future__ import annotations
+
+import bisect
+import csv
+import gzip
+import json
+import re
+import threading
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from marketlake.errors import DataError, UsageError
+from marketlake.sandbox import archives, instruments, tables
+from marketlake.sandbox.intervals import next_open
+from marketlake.sandbox.listings import SPOT, UM, Listing
+from marketlake.sandbox.market import ArchivePath, Ask, KlineRow, Record
+
+_FOLDERS = {SPOT: "binance-spot", UM: "binance-um"}
+_LISTS = {SPOT: "rest/binance-spot/api_v3_exchangeInfo.json.gz", UM: "rest/binance-um/fapi_v1_exchangeInfo.json"}
+_WHOLE = (0, 6, 8)  # open_time, close_time, count are JSON numbers
+_QUOTES = ("USDT", "BUSD", "USDC", "BTC", "ETH", "BNB", "EUR")
+_CandleKey = tuple[str, str, str]
+
+
+class RecordedMarket:
+    """Serves the recorded files of one folder.
+
+    Raises:
+        UsageError: the folder does not hold recorded market data.
+    """
+
+    name = "recorded"
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / "klines").is_dir():
+            raise UsageError(
+                f"the recorded market needs a folder with klines/, funding/, archives/ and rest/; {self.folder} has none: "
+                "name it by --data or MARKETLAKE_TEST_DATA"
+            )
+        self._files = _files_by_market(self.folder)
+        self._funding_files = _funding_by_symbol(self.folder)
+        self._candles: dict[_CandleKey, tuple[list[int], list[KlineRow]]] = {}
+        self._events: dict[str, list[Record]] = {}
+        self._lock = threading.Lock()
+        self._info = {venue: _read_list(self.folder / path) for venue, path in _LISTS.items()}
+        self._add_missing_symbols()
+        self._listings = {venue: _listings(venue, self._info[venue]["symbols"]) for venue in _FOLDERS}
+
+    def listings(self, venue: str) -> Mapping[str, Listing]:
+        """Return the symbols of `spot` or `um`."""
+        return self._listings[venue]
+
+    def exchange_info(self, venue: str, now_ms: int) -> Record:
+        """Return the recorded body of exchangeInfo with today's limits, and the recorded symbols that it lacks."""
+        limits = instruments.exchange_info(venue, [], now_ms)["rateLimits"]
+        return self._info[venue] | {"serverTime": now_ms, "rateLimits": limits}
+
+    def klines(self, listing: Listing, interval: str, ask: Ask) -> list[KlineRow]:
+        """Return a page of recorded candles that are closed by now."""
+        opens, rows = self._rows(listing.venue, listing.symbol, interval)
+        last = ask.now_ms if ask.end_ms is None else min(ask.end_ms, ask.now_ms)
+        stop = bisect.bisect_right(opens, last)
+        while stop and next_open(interval, opens[stop - 1]) > ask.now_ms:
+            stop -= 1
+        if ask.start_ms is None:
+            return rows[max(0, stop - ask.limit) : stop]
+        first = bisect.bisect_left(opens, ask.start_ms)
+        return rows[first : min(stop, first + ask.limit)]
+
+    def funding(self, listing: Listing, ask: Ask) -> list[Record]:
+        """Return a page of recorded funding events."""
+        last = ask.now_ms if ask.end_ms is None else min(ask.end_ms, ask.now_ms)
+        start = ask.start_ms or 0
+        events = [one for one in self._funding(listing.symbol) if start <= one["fundingTime"] <= last]
+        return events[-ask.limit :] if ask.start_ms is None else events[: ask.limit]
+
+    def agg_trades(self, listing: Listing, ask: Ask) -> list[Record]:
+        """Return nothing: the recorded market serves candles and funding."""
+        return []
+
+    def trades(self, listing: Listing, ask: Ask) -> list[Record]:
+        """Return nothing: the recorded market serves candles and funding."""
+        return []
+
+    def depth(self, listing: Listing, limit: int, now_ms: int) -> Record:
+        """Return an empty book: the recorded market serves candles and funding."""
+        head: Record = {"lastUpdateId": now_ms // 100}
+        return head | ({} if listing.venue == SPOT else {"E": now_ms, "T": now_ms}) | {"bids": [], "asks": []}
+
+    def premium_index(self, listing: Listing, now_ms: int) -> Record:
+        """Return the last recorded rate; mark and index price are not recorded, so null."""
+        last = self.funding(listing, Ask(now_ms, limit=1))
+        interval = listing.funding_interval_hours * 3_600_000
+        record = instruments.premium_record(
+            listing.symbol, mark=0, index=0, rate="", next_ms=(now_ms // interval + 1) * interval, now_ms=now_ms
+        )
+        unknown = dict.fromkeys(("markPrice", "indexPrice", "estimatedSettlePrice", "interestRate"))
+        return record | unknown | {"lastFundingRate": last[0]["fundingRate"] if last else None}
+
+    def archive(self, path: ArchivePath) -> bytes | None:
+        """Return the recorded zip, or None where it was not recorded."""
+        file = self._archive_file(path)
+        return file.read_bytes() if file.is_file() else None
+
+    def archive_rows(self, path: ArchivePath) -> tuple[str, list[list[str]]] | None:
+        """Return header and rows of a recorded file's CSV."""
+        content = self.archive(path)
+        return None if content is None else archives.unzipped(content)
+
+    def checksum(self, path: ArchivePath, archive: bytes) -> bytes:
+        """Return the recorded CHECKSUM file, or one made for the recorded zip."""
+        file = self._archive_file(path)
+        beside = file.with_name(file.name + ".CHECKSUM")
+        return beside.read_bytes() if beside.is_file() else archives.checksum_line(path, archive)
+
+    def candles(self, symbol: str, timeframe: str, start: datetime | str, end: datetime | str) -> Any:
+        """Return the recorded candles with start ≤ open_time < end as an Arrow table, for scoring.
+
+        Columns as `SyntheticMarket.candles`; what was not recorded is null.
+        """
+        listing = tables.listing_of(self, symbol)
+        opens, rows = self._rows(listing.venue, listing.symbol, timeframe)
+        first, last = (bisect.bisect_left(opens, tables.to_ms(bound)) for bound in (start, end))
+        return _candle_table(rows[first:last])
+
+    def _archive_file(self, path: ArchivePath) -> Path:
+        return self.folder / "archives" / path.path
+
+    def _rows(self, venue: str, symbol: str, interval: str) -> tuple[list[int], list[KlineRow]]:
+        key = (venue, symbol, interval)
+        with self._lock:
+            if key not in self._candles:
+                merged: dict[int, KlineRow] = {}
+                for file in self._files.get(key, []):
+                    for row in _read_csv(file)[1]:
+                        merged.setdefault(int(row[0]), _kline_row(row))
+                opens = sorted(merged)
+                self._candles[key] = opens, [merged[one] for one in opens]
+            return self._candles[key]
+
+    def _funding(self, symbol: str) -> list[Record]:
+        with self._lock:
+            if symbol not in self._events:
+                rows = [row for file in self._funding_files.get(symbol, []) for row in _read_csv(file)[1]]
+                records = [instruments.funding_record(symbol, row[2], int(row[1]), row[3] or None) for row in rows]
+                self._events[symbol] = sorted(records, key=lambda one: one["fundingTime"])
+            return self._events[symbol]
+
+    def _add_missing_symbols(self) -> None:
+        """Give a symbol that has recorded data an entry, shaped as one that was recorded."""
+        recorded = {(venue, symbol) for venue, symbol, _ in self._files} | {(UM, name) for name in self._funding_files}
+        recorded |= _archived(self.folder)
+        for venue, symbol in sorted(recorded):
+            entries = self._info[venue]["symbols"]
+            if any(one["symbol"] == symbol for one in entries):
+                continue
+            base, quote = _split(symbol)
+            listing = Listing(venue, symbol, base, quote, 2 if venue == UM else 8, 3 if venue == UM else 8, 0)
+            entries.append(instruments.entry(listing))
+
+
+def _files_by_market(folder: Path) -> dict[_CandleKey, list[Path]]:
+    found: dict[_CandleKey, list[Path]] = {}
+    for venue, name in _FOLDERS.items():
+        for file in sorted((folder / "klines" / name).glob("*/*.csv.gz")):
+            found.setdefault((venue, file.name.split("-")[0], file.parent.name), []).append(file)
+    return found
+
+
+def _funding_by_symbol(folder: Path) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for file in sorted((folder / "funding" / _FOLDERS[UM]).glob("*-fundingRate-*.csv.gz")):
+        found.setdefault(file.name.split("-")[0], []).append(file)
+    return found
+
+
+def _archived(folder: Path) -> set[tuple[str, str]]:
+    found = set()
+    for file in (folder / "archives").glob("data/**/*.zip"):
+        path = archives.parse_path(file.relative_to(folder / "archives").as_posix())
+        if path is not None:
+            found.add((path.venue, path.symbol))
+    return found
+
+
+def _read_csv(file: Path) -> tuple[list[str], list[list[str]]]:
+    try:
+        with gzip.open(file, "rt", newline="") as lines:
+            rows = list(csv.reader(lines))
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise DataError(f"recorded file {file} cannot be read: {error}") from error
+    return rows[0], rows[1:]
+
+
+def _read_list(file: Path) -> Record:
+    try:
+        opened = gzip.open if file.suffix == ".gz" else open
+        with opened(file, "rt") as lines:
+            body: Record = json.load(lines)
+    except FileNotFoundError:
+        raise UsageError(f"the recorded market needs the instrument list {file}, which is not there") from None
+    return body
+
+
+def _kline_row(row: list[str]) -> KlineRow:
+    return [(int(field) if place in _WHOLE else field) if field != "" else None for place, field in enumerate(row)]
+
+
+def _listings(venue: str, entries: list[Record]) -> dict[str, Listing]:
+    return {one["symbol"]: _listing(venue, one) for one in entries}
+
+
+def _listing(venue: str, one: Record) -> Listing:
+    filters = {rule["filterType"]: rule for rule in one["filters"]}
+    price = _digits(filters["PRICE_FILTER"]["tickSize"])
+    amount = _digits(filters["LOT_SIZE"]["stepSize"])
+    return Listing(venue, one["symbol"], one["baseAsset"], one["quoteAsset"], price, amount, 0)
+
+
+def _digits(text: str) -> int:
+    return len(text.rstrip("0").partition(".")[2])
+
+
+def _split(symbol: str) -> tuple[str, str]:
+    for quote in _QUOTES:
+        if re.fullmatch(rf"\w+{quote}", symbol):
+            return symbol.removesuffix(quote), quote
+    return symbol, "USDT"
+
+
+def _candle_table(rows: list[KlineRow]) -> Any:
+    names = {1: "open", 2: "high", 3: "low", 4: "close", 5: "volume", 7: "quote_volume",
+             9: "taker_buy_volume", 10: "taker_buy_quote_volume"}  # fmt: skip
+    opens = pa.array([row[0] * 1000 for row in rows], pa.int64())
+    columns = {"open_time": pc.cast(opens, pa.timestamp("us", tz="UTC"))}
+    for place, name in names.items():
+        columns[name] = pc.cast(pa.array([row[place] for row in rows], pa.string()), pa.decimal128(28, 12))
+    columns["trade_count"] = pa.array([row[8] for row in rows], pa.int64())
+    return pa.table(columns)
