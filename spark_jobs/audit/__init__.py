@@ -1,0 +1,1 @@
+"""The judgement of typed rows before anything is committed."""

@@ -1,0 +1,1 @@
+"""Landed files to bronze: conform, judge, commit."""

@@ -1,0 +1,120 @@
+"""Landed files to typed rows: one frame for all manifests of a dataset that wait.
+
+Rows of a key and source are ordered by `received_at`, then by place in the source; neighbours with equal digests
+collapse, because pages overlap and collectors repeat. Nothing is filtered away: each row carries its fate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import functions as F
+
+from marketlake.datasets import ColumnType, Dataset
+from marketlake.landing import LandingArea
+from marketlake.work import Manifest
+from spark_jobs.bronze.landed_rows import (
+    COLLAPSED,
+    EXTRA_COLUMNS,
+    KEPT,
+    LandedSource,
+    read_sources,
+    typed_columns,
+    typed_schema,
+)
+
+# Part of every load_id: raise it when the same bytes give other rows than before.
+CONFORMER_VERSION = "1"
+_FILES_PER_TASK = 4
+
+
+def conform(spark: SparkSession, manifests: Sequence[Manifest], dataset: Dataset, *, area: LandingArea) -> DataFrame:
+    """Return the typed rows of the manifests, with `fate`, `digest` and the columns of `conformed_columns`.
+
+    Reading happens in the executors when the frame is used; a file that its reader holds fails that action.
+    """
+    sources = landed_sources(manifests, area)
+    parts = max(1, min(len(sources), _FILES_PER_TASK * spark.sparkContext.defaultParallelism))
+    landed = spark.range(0, len(sources), 1, parts).mapInArrow(read_sources(dataset, sources), typed_schema(dataset))
+    return _collapsed(_derived(landed, dataset), dataset)
+
+
+def landed_sources(manifests: Sequence[Manifest], area: LandingArea) -> list[LandedSource]:
+    """Return every landed file of the manifests, numbered."""
+    sources = list[LandedSource]()
+    for manifest_no, manifest in enumerate(manifests):
+        ends = _window_ends(manifest)
+        for answer_no, answer in enumerate(manifest.answers):
+            sources += [
+                LandedSource(
+                    manifest_no=manifest_no,
+                    answer_no=answer_no,
+                    file_no=file_no,
+                    exchange=manifest.exchange,
+                    path=str(area.absolute(file.path)),
+                    file=file,
+                    answer=answer,
+                    now=manifest.now,
+                    window_end=ends[answer.market.symbol, answer.timeframe],
+                )
+                for file_no, file in enumerate(answer.files)
+            ]
+    return sources
+
+
+def conformed_columns(dataset: Dataset) -> list[str]:
+    """Return the names of the columns of conformed rows."""
+    partitions = [c.name for c in dataset.columns if c.name.startswith("partition_")]
+    return [*(column.name for column in typed_columns(dataset)), "digest", *partitions, *EXTRA_COLUMNS]
+
+
+def digest_sql(dataset: Dataset, prefix: str = "") -> str:
+    """Return the expression of a row's digest: `v1:` and 32 hex digits over its values by name, nulls left out.
+
+    Decimals are written without zeros at their end, instants as microseconds since 1970.
+    """
+    parts = []
+    for column in dataset.value_columns:
+        name = f"{prefix}{column.name}"
+        written = f"cast({name} as string)"
+        if column.type is ColumnType.DECIMAL:
+            written = f"trim(trailing '.' from trim(trailing '0' from {written}))"
+        elif column.type is ColumnType.INSTANT:
+            written = f"cast(unix_micros({name}) as string)"
+        parts.append(f"concat('{column.name}=', {written})")
+    return f"concat('v1:', left(sha2(concat_ws('|', {', '.join(parts)}), 256), 32))"
+
+
+def _window_ends(manifest: Manifest) -> dict[tuple[str, str], datetime]:
+    """Return, per market and timeframe, until when the run wanted data; what is not over yet cannot be late."""
+    ends = dict[tuple[str, str], datetime]()
+    for answer in manifest.answers:
+        market = (answer.market.symbol, answer.timeframe)
+        ends[market] = max(ends.get(market, answer.window.end), answer.window.end)
+    return {market: min(end, manifest.now) for market, end in ends.items()}
+
+
+def _derived(landed: DataFrame, dataset: Dataset) -> DataFrame:
+    time = F.col(dataset.time_column)
+    derived: dict[str, Column] = {
+        "digest": F.expr(digest_sql(dataset)),
+        "partition_date": F.to_date(time),
+        "partition_asset_pair": F.col("symbol"),
+    }
+    if "partition_month" in dataset.column_names:
+        derived["partition_month"] = F.date_format(time, "yyyy-MM")
+    return landed.withColumns(derived).select(*conformed_columns(dataset))
+
+
+def _collapsed(rows: DataFrame, dataset: Dataset) -> DataFrame:
+    in_order = Window.partitionBy("manifest_no", "fate", "source", *dataset.key).orderBy(
+        "received_at", "answer_no", "file_no", "source_position"
+    )
+    needed = [*dataset.key, *(column.name for column in dataset.value_columns if not column.is_nullable)]
+    # Two unreadable rows have equal digests and may be different rows all the same.
+    is_whole = " and ".join(["unreadable is null", *(f"{name} is not null" for name in needed)])
+    repeats = (F.col("fate") == KEPT) & F.expr(is_whole) & (F.lag("digest").over(in_order) == F.col("digest"))
+    fate = F.when(repeats, F.lit(COLLAPSED)).otherwise(F.col("fate"))
+    return rows.withColumn("fate", fate).select(*conformed_columns(dataset))

@@ -1,0 +1,1 @@
+"""Care of tables that exist."""

@@ -1,0 +1,30 @@
+"""One Spark session for all tests that need one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from marketlake.settings import load_settings
+from spark_jobs.lib.session import build_session
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """A local session with the settings of the jobs."""
+    home = tmp_path_factory.mktemp("spark-home")
+    session = build_session("tests", load_settings(environ={"MARKETLAKE_HOME": str(home)}))
+    # Tests provoke refusals on purpose; each would print a hundred lines.
+    session.sparkContext.setLogLevel("OFF")
+    yield session
+    session.stop()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever lies in this folder starts a JVM."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.spark)
