@@ -28,10 +28,10 @@ down: ## Stop everything that the demo or a command started
 	@bin/marketlake down
 
 test: setup-tests ## Run the tests, with the coverage of lines
-	@scripts/run_tests.sh
+	@scripts/run_tests.sh $(ARGS)
 
 acceptance: setup-tests ## Run the long proofs
-	@scripts/run_acceptance.sh
+	@scripts/run_acceptance.sh $(ARGS)
 
 check: setup-tests ## Run all static checks
 	@scripts/run_checks.sh
