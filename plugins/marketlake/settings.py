@@ -167,6 +167,7 @@ class Spark(Section):
     driver_memory: str = "2g"
     emr_application_id: str | None = None
     emr_execution_role_arn: str | None = None
+    emr_artifacts_uri: str | None = None
 
 
 class Publish(Section):

@@ -1,0 +1,50 @@
+"""What every DAG shares: owner, retries, limits, tags, the deadline, and whether it starts paused."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pendulum
+from airflow.sdk import AsyncCallback, DeadlineAlert, DeadlineReference
+
+from marketlake.settings import Settings
+
+OWNER = "marketlake"
+# No run of an interval DAG reaches further back than this.
+FIRST_DAY: datetime = pendulum.datetime(2010, 1, 1, tz="UTC")
+# The closed list of tags; a DAG with another one does not pass the tests.
+TAGS = (
+    "layer:bronze",
+    "layer:silver",
+    "layer:gold",
+    "dataset:ohlcv",
+    "dataset:funding_rates",
+    "tier:1",
+    "tier:2",
+)
+
+
+def dag_defaults(settings: Settings) -> dict[str, Any]:
+    """Return the arguments that every DAG passes on: default arguments of its tasks, and whether it starts paused."""
+    return {
+        "catchup": False,
+        "is_paused_upon_creation": not settings.orchestration.scheduler_enabled,
+        "default_args": {
+            "owner": OWNER,
+            "retries": 3,
+            "retry_delay": timedelta(minutes=5),
+            "retry_exponential_backoff": 2,
+            "max_retry_delay": timedelta(minutes=20),
+            "execution_timeout": timedelta(minutes=settings.orchestration.job_timeout_minutes),
+        },
+    }
+
+
+def finish_within(*, hours: int) -> DeadlineAlert:
+    """Return the alert for a run that is not done this long after it was queued; the run goes on."""
+    return DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=timedelta(hours=hours),
+        callback=AsyncCallback("marketlake_airflow.deadline.report_missed_deadline", kwargs={"hours": hours}),
+    )
