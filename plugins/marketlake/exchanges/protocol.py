@@ -16,7 +16,8 @@ from marketlake.work import Answer, Instrument, LandedFile, Market
 class Response:
     """One HTTP answer that was accepted: `text` exactly as received, `body` the same text parsed, instants UTC.
 
-    `params` holds the query, `source_ref` the path without host and page bounds, which names the rows' origin.
+    `params` holds the query, `source_ref` the path without host and page bounds, which names the rows' origin;
+    `requested_at` is when it was sent, `received_at` when the answer was there, both on the run's clock.
     """
 
     url: str
@@ -26,6 +27,7 @@ class Response:
     headers: Mapping[str, str]
     text: str
     body: Any
+    requested_at: datetime
     received_at: datetime
 
 

@@ -1,0 +1,191 @@
+"""Binance's REST interface: clock, instrument list, pages of candles and funding rates.
+
+The exchange's own endpoints are asked, not ccxt's unified calls: ccxt returns floats and takes a truncated body for an
+empty list. Weights and page sizes are those of Binance's documentation; limits come from `exchangeInfo`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from marketlake.errors import ConfigError, UnknownNameError
+from marketlake.exchanges.binance.instruments import (
+    futures_instruments,
+    read_exchange_info,
+    spot_instruments,
+    weight_limit,
+)
+from marketlake.exchanges.failures import MarketRefusedError
+from marketlake.exchanges.http import Call, Requester
+from marketlake.exchanges.protocol import Page, Response, ServerTime
+from marketlake.instants import Window, from_epoch_ms, to_epoch_ms
+from marketlake.settings import Exchange
+from marketlake.timeframes import grid_count, timeframe_length
+from marketlake.work import Instrument, Market
+
+MARKET_HEADER = "x-marketlake-market"
+LIVE = "live"
+USED_WEIGHT_HEADER = "x-mbx-used-weight-1m"
+# fundingRate is not weighed but shares 500 calls in 5 minutes with fundingInfo; exchangeInfo does not publish that.
+FUNDING_SCOPE = "usdm_funding"
+FUNDING_CALLS_PER_MINUTE = 100
+# Events come every 8 hours as a rule; where they come more often, a page is full and the next one goes on after it.
+_USUAL_FUNDING_INTERVAL = timedelta(hours=8)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One paged endpoint: `weights` are (rows up to, weight), ascending; the last pair holds the largest page."""
+
+    path: str
+    base: str
+    scope: str
+    weights: tuple[tuple[int, int], ...]
+
+    @property
+    def page_rows(self) -> int:
+        """The largest page."""
+        return self.weights[-1][0]
+
+    def weight(self, rows: int) -> int:
+        """Return what a page of so many rows costs."""
+        return next(weight for upto, weight in self.weights if rows <= upto)
+
+
+_SPOT_KLINES = Endpoint("/api/v3/klines", "rest_url", "spot", ((1000, 2),))
+_USDM_KLINES = Endpoint("/fapi/v1/klines", "futures_rest_url", "usdm", ((99, 1), (499, 2), (1000, 5), (1500, 10)))
+_USDM_FUNDING = Endpoint("/fapi/v1/fundingRate", "futures_rest_url", FUNDING_SCOPE, ((1000, 1),))
+ENDPOINTS = {
+    ("ohlcv", "spot"): _SPOT_KLINES,
+    ("ohlcv", "perpetual"): _USDM_KLINES,
+    ("ohlcv", "future"): _USDM_KLINES,
+    ("funding_rates", "perpetual"): _USDM_FUNDING,
+}
+
+
+class Client:
+    """A client of the addresses in the settings; holds no state but its requester's."""
+
+    def __init__(self, settings: Exchange, requester: Requester) -> None:
+        self._settings = settings
+        self._requester = requester
+        requester.budget.set_limit(FUNDING_SCOPE, FUNDING_CALLS_PER_MINUTE)
+
+    def server_time(self) -> ServerTime:
+        """Return the exchange's clock and the market behind the address; `live` unless a header says otherwise."""
+        response = self._get("rest_url", "/api/v3/time", scope="spot", weight=1, read=_read_time)
+        return ServerTime(from_epoch_ms(response.body), response.headers.get(MARKET_HEADER, LIVE))
+
+    def instruments(self) -> list[Instrument]:
+        """Return the spot and USD-M markets, and take over the published request limits."""
+        spot = self._exchange_info("rest_url", "/api/v3/exchangeInfo", scope="spot", weight=20)
+        listed = spot_instruments(spot)
+        if self._settings.futures_rest_url:
+            usdm = self._exchange_info("futures_rest_url", "/fapi/v1/exchangeInfo", scope="usdm", weight=1)
+            listed += futures_instruments(usdm)
+        return listed
+
+    def page_windows(self, dataset: str, market: Market, *, timeframe: str, window: Window) -> list[Window]:
+        """Return the window cut into parts that one page can hold."""
+        endpoint = _endpoint(dataset, market)
+        step = timeframe_length(timeframe) if dataset == "ohlcv" else _USUAL_FUNDING_INTERVAL
+        length, start, parts = step * endpoint.page_rows, window.start, list[Window]()
+        while start < window.end:
+            parts.append(Window(start, min(start + length, window.end)))
+            start += length
+        return parts
+
+    def page(self, dataset: str, market: Market, *, timeframe: str, window: Window) -> Page:
+        """Return the first page of rows inside the window; bounds are inclusive at Binance, so the end is 1 ms less."""
+        endpoint = _endpoint(dataset, market)
+        rows = endpoint.page_rows
+        names = {"symbol": market.exchange_symbol}
+        if dataset == "ohlcv":
+            names["interval"] = timeframe
+            rows = max(1, min(rows, grid_count(window, timeframe)))
+        bounds = {
+            "startTime": str(to_epoch_ms(window.start)),
+            "endTime": str(to_epoch_ms(window.end - _MILLISECOND)),
+            "limit": str(rows),
+        }
+        response = self._get(
+            endpoint.base,
+            endpoint.path,
+            scope=endpoint.scope,
+            weight=endpoint.weight(rows),
+            params={**names, **bounds},
+            source_ref=f"{endpoint.path}?" + "&".join(f"{key}={value}" for key, value in names.items()),
+            read=_read_list,
+        )
+        if dataset == "ohlcv":
+            return Page(response, len(response.body), _after_last(response.body, 0, timeframe_length(timeframe)))
+        return Page(response, len(response.body), _after_last(response.body, "fundingTime", _MILLISECOND))
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._requester.http.close()
+
+    def _exchange_info(self, base: str, path: str, *, scope: str, weight: int) -> Any:
+        tree = self._get(base, path, scope=scope, weight=weight, read=read_exchange_info).body
+        limit = weight_limit(tree)
+        if limit is not None:
+            self._requester.budget.set_limit(scope, limit)
+        return tree
+
+    def _get(
+        self,
+        base: str,
+        path: str,
+        *,
+        scope: str,
+        weight: int,
+        read: Any,
+        params: dict[str, str] | None = None,
+        source_ref: str = "",
+    ) -> Response:
+        address = getattr(self._settings, base).rstrip("/")
+        if not address:
+            raise ConfigError(f"exchanges.binance.{base} is empty; set the address that serves {path}")
+        header = None if scope == FUNDING_SCOPE else USED_WEIGHT_HEADER
+        call = Call(address + path, source_ref or path, scope, weight, params or {}, header)
+        return self._requester.get(call, read=read)
+
+
+def _endpoint(dataset: str, market: Market) -> Endpoint:
+    endpoint = ENDPOINTS.get((dataset, market.market_type))
+    if endpoint is None:
+        raise UnknownNameError(f"binance offers no {dataset} of {market.market_type} markets by REST ({market.symbol})")
+    base, _, settle = market.symbol.partition(":")
+    if settle and settle.split("-")[0] == base.split("/")[0]:
+        raise MarketRefusedError(f"{market.symbol} is coin-margined; only its listing is read, not its {dataset}")
+    return endpoint
+
+
+def _read_time(text: str) -> int:
+    tree = json.loads(text)
+    if not isinstance(tree, dict) or not isinstance(tree.get("serverTime"), int):
+        raise ValueError("no serverTime")
+    return int(tree["serverTime"])
+
+
+def _read_list(text: str) -> list[Any]:
+    tree = json.loads(text)
+    if not isinstance(tree, list):
+        raise ValueError("no list of rows")
+    return tree
+
+
+def _after_last(rows: list[Any], place: Any, step: timedelta) -> datetime | None:
+    instants = [instant for row in rows if (instant := _instant(row, place)) is not None]
+    return from_epoch_ms(max(instants)) + step if instants else None
+
+
+def _instant(row: Any, place: Any) -> int | None:
+    try:
+        return int(row[place])
+    except (KeyError, IndexError, TypeError, ValueError):
+        return None

@@ -1,0 +1,195 @@
+"""Requests as every client makes them: drawn from the budget, judged by the table of answers, retried with patience."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Generic, TypeVar
+
+import httpx
+
+from marketlake.exchanges.answers import Action, Verdict, judge
+from marketlake.exchanges.breaker import CircuitBreaker
+from marketlake.exchanges.budget import RequestBudget
+from marketlake.exchanges.failures import (
+    MarketRefusedError,
+    RequestFailedError,
+    SourceClosedError,
+    SourceDisabledError,
+    UnreadableBodyError,
+)
+from marketlake.exchanges.protocol import Response
+from marketlake.instants import Clock, format_instant
+
+RETRIES = 5
+JITTER = 0.2
+MAX_CONNECTIONS = 32
+_LOG = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One GET: where, with which query, from which scope of the budget, and what its rows are called."""
+
+    url: str
+    source_ref: str
+    scope: str
+    weight: int = 1
+    params: Mapping[str, str] = field(default_factory=dict)
+    used_weight_header: str | None = None
+
+
+@dataclass(frozen=True)
+class Attempt(Generic[_T]):
+    """One try: the verdict on its answer, and what was made of it if the answer is good."""
+
+    verdict: Verdict
+    value: _T | None = None
+    unreadable: UnreadableBodyError | None = None
+
+
+def http_client(*, timeout_seconds: float) -> httpx.Client:
+    """Return the connection pool that all requests to one exchange share."""
+    limits = httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS)
+    return httpx.Client(timeout=timeout_seconds, limits=limits, headers={"user-agent": "marketlake"})
+
+
+class Requester:
+    """Sends the requests of one exchange; safe to share between threads.
+
+    `scopes` are all budget scopes of the exchange: a ban stops all of them. `deadline_seconds` bounds how long one
+    request may wait for the budget or a ban. `sleep` and `jitter` are what they say.
+    """
+
+    def __init__(
+        self,
+        http: httpx.Client,
+        *,
+        exchange: str,
+        scopes: tuple[str, ...],
+        budget: RequestBudget,
+        clock: Clock,
+        retry_base_seconds: float = 1.0,
+        deadline_seconds: float = 3600.0,
+        sleep: Callable[[float], None] = time.sleep,
+        jitter: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self.http = http
+        self.clock = clock
+        self.budget = budget
+        self._exchange = exchange
+        self._scopes = scopes
+        self._base = retry_base_seconds
+        self._deadline = time.monotonic() + deadline_seconds
+        self._sleep = sleep
+        self._jitter = jitter
+        self._breakers = {scope: CircuitBreaker(f"{exchange} {scope}") for scope in scopes}
+
+    def get(self, call: Call, *, read: Callable[[str], Any]) -> Response:
+        """Return the answer whose text `read` understands; `read` raises ValueError for a body that it does not.
+
+        Raises:
+            RequestFailedError, UnreadableBodyError: no good answer after five retries.
+            MarketRefusedError: the exchange refuses the parameters.
+            SourceClosedError, SourceDisabledError: the source is not to be asked now, or from here.
+        """
+        return self.perform(call.url, lambda: self._once(call, read), scope=call.scope, weight=call.weight)
+
+    def perform(self, what: str, once: Callable[[], Attempt[_T]], *, scope: str, weight: int = 0) -> _T:
+        """Try `once` until its answer is good, as the table of answers says; raises as `get`."""
+        breaker, retries = self._breakers[scope], 0
+        while True:
+            breaker.check()
+            self._draw(scope, weight, what)
+            attempt = self._try(once)
+            if attempt.value is not None:
+                breaker.succeeded()
+                return attempt.value
+            if attempt.verdict.action is Action.STOP_CALLS:
+                self._stop_calls(attempt.verdict)
+                continue
+            if attempt.verdict.action is not Action.RETRY:
+                raise self._refusal(what, attempt.verdict, breaker)
+            if retries == RETRIES:
+                breaker.failed(attempt.verdict.summary)
+                raise attempt.unreadable or RequestFailedError(
+                    f"{what} gave no usable answer in {RETRIES + 1} tries; last: {attempt.verdict.summary}"
+                )
+            pause = self._base * 2**retries * self._jitter(1 - JITTER, 1 + JITTER)
+            _LOG.warning("%s: %s; again in %.1f s", what, attempt.verdict.summary, pause)
+            self._sleep(pause)
+            retries += 1
+
+    def _try(self, once: Callable[[], Attempt[_T]]) -> Attempt[_T]:
+        try:
+            return once()
+        except httpx.RequestError as error:
+            reason = str(error) or type(error).__name__
+            return Attempt(Verdict(Action.RETRY, timedelta(0), reason))
+
+    def _once(self, call: Call, read: Callable[[str], Any]) -> Attempt[Response]:
+        requested_at = self.clock.now()
+        answer = self.http.get(call.url, params=dict(call.params))
+        received_at = self.clock.now()
+        self._report_used(call, answer.headers)
+        text = answer.content.decode("utf-8", "replace")
+        verdict = judge(answer.status_code, answer.headers, text, now=received_at)
+        if verdict.action is not Action.ACCEPT:
+            return Attempt(verdict)
+        url = str(answer.request.url)
+        try:
+            body = read(text)
+        except ValueError as error:
+            why = f"unreadable body ({error}): {text[:120]!r}"
+            unreadable = UnreadableBodyError(f"{url} gave an {why}", url=url, body=text, received_at=received_at)
+            return Attempt(Verdict(Action.RETRY, timedelta(0), why), unreadable=unreadable)
+        response = Response(
+            url=url,
+            source_ref=call.source_ref,
+            params=call.params,
+            status=answer.status_code,
+            headers=dict(answer.headers),
+            text=text,
+            body=body,
+            requested_at=requested_at,
+            received_at=received_at,
+        )
+        return Attempt(verdict, response)
+
+    def _draw(self, scope: str, weight: int, what: str) -> None:
+        while (wait := self.budget.draw(scope, weight)) > 0:
+            if time.monotonic() + wait > self._deadline:
+                raise SourceClosedError(
+                    f"{what} may not be asked for {wait:.0f} s more (request budget or ban of {self._exchange} "
+                    f"{scope}), which is longer than this step may take; run it again after that"
+                )
+            if wait > 1:
+                _LOG.info("%s %s: waiting %.1f s for the request budget", self._exchange, scope, wait)
+            self._sleep(wait)
+
+    def _stop_calls(self, verdict: Verdict) -> None:
+        pause = max(verdict.pause, timedelta(seconds=self._base))
+        until = datetime.now(UTC) + pause
+        _LOG.warning("%s stops all calls until %s: %s", self._exchange, format_instant(until), verdict.summary)
+        for scope in self._scopes:
+            self.budget.block_until(scope, until, verdict.summary)
+
+    def _refusal(self, what: str, verdict: Verdict, breaker: CircuitBreaker) -> Exception:
+        if verdict.action is Action.CLOSE_SOURCE:
+            breaker.close_source(verdict.pause.total_seconds(), verdict.summary)
+            return SourceClosedError(f"{what} is forbidden; not asked again for 5 minutes. Answer: {verdict.summary}")
+        if verdict.action is Action.DISABLE_SOURCE:
+            breaker.disable(verdict.summary)
+            return SourceDisabledError(f"{self._exchange} serves nobody from this place. Answer: {verdict.summary}")
+        breaker.succeeded()
+        return MarketRefusedError(f"{what} is refused: {verdict.summary}")
+
+    def _report_used(self, call: Call, headers: Mapping[str, str]) -> None:
+        used = headers.get(call.used_weight_header) if call.used_weight_header else None
+        if used is not None and used.isdigit():
+            self.budget.report_used(call.scope, int(used))
