@@ -1,0 +1,7 @@
+"""`python -m marketlake.cli`."""
+
+import sys
+
+from marketlake.cli import main
+
+sys.exit(main())
