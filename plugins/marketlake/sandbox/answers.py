@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from marketlake.sandbox.refusals import Refusal
+from marketlake.sandbox.refusals import RefusalError
 
 JSON_TYPE = "application/json;charset=UTF-8"
 HTML_TYPE = "text/html"
@@ -37,7 +37,7 @@ def json_answer(body: Any, status: int = 200) -> Answer:
     return Answer(status, json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode())
 
 
-def refusal_answer(refusal: Refusal) -> Answer:
+def refusal_answer(refusal: RefusalError) -> Answer:
     """Return the exchange's error body."""
     return json_answer({"code": refusal.code, "msg": refusal.message}, refusal.status)
 

@@ -13,9 +13,19 @@ from marketlake.sandbox.intervals import LENGTHS, next_open, open_of
 from marketlake.sandbox.listings import SPOT, UM, Listing
 from marketlake.sandbox.market import ArchivePath, Ask, KlineRow, Market, Record
 from marketlake.sandbox.rows import FUNDING_FILE, FUNDING_REST, KLINES, Layout, change_rows
+from marketlake.sandbox.shelf import Shelf
 
-_IN_FILES = ("gaps", "restated_candle", "archive_reissued", "duplicates", "disorder", "unreadable_number", "unit_switch",
-             "delisting", "funding_interval_change")  # fmt: skip
+_IN_FILES = (
+    "gaps",
+    "restated_candle",
+    "archive_reissued",
+    "duplicates",
+    "disorder",
+    "unreadable_number",
+    "unit_switch",
+    "delisting",
+    "funding_interval_change",
+)
 
 
 class DisturbedMarket:
@@ -24,6 +34,7 @@ class DisturbedMarket:
     def __init__(self, market: Market, faults: Faults) -> None:
         self.market = market
         self.faults = faults
+        self._shelf = Shelf(market.archive)
 
     @property
     def name(self) -> str:
@@ -38,17 +49,17 @@ class DisturbedMarket:
         """Return the body of exchangeInfo; a delisted symbol stays in it with another status."""
         info = self.market.exchange_info(venue, now_ms)
         dead = "BREAK" if venue == SPOT else "SETTLING"
-        gone = {
-            fault.values["symbol"]: fault for fault in self.faults.active("delisting") if fault.values["at"] <= now_ms
-        }
+        gone = [fault for fault in self.faults.active("delisting") if fault.values["at"] <= now_ms]
         if not gone:
             return info
-        symbols = []
-        for one in info["symbols"]:
-            fault = gone.get(one["symbol"]) or gone.get(None)
-            hit = fault is not None and fault.values["market"] in (None, venue)
-            symbols.append(one | {"status": dead} if hit else one)
-        return info | {"symbols": symbols}
+
+        def is_gone(symbol: str) -> bool:
+            call = Call(REST, venue, "exchangeInfo", "", symbol)
+            return any(fault.fits(call) for fault in gone)
+
+        return info | {
+            "symbols": [one | {"status": dead} if is_gone(one["symbol"]) else one for one in info["symbols"]]
+        }
 
     def klines(self, listing: Listing, interval: str, ask: Ask) -> list[KlineRow]:
         """Return a page of candles as the faults leave it."""
@@ -103,19 +114,22 @@ class DisturbedMarket:
         return self.market.archive_rows(path)
 
     def checksum(self, path: ArchivePath, archive: bytes) -> bytes:
-        """Return the CHECKSUM line; the given archive is the one without faults."""
+        """Return the CHECKSUM line of the archive as the faults leave it, or of another where they make it wrong."""
         call = file_call(path)
         if self._taken("wrong_checksum", call):
             return f"{'0' * 64}  {path.name}\n".encode()
-        changed = [one for one in self.faults.fitting(call, (*_IN_FILES, "damaged_zip")) if _shows_in_checksum(one)]
-        if not changed:
+        now = self._archive(path, lambda fault, call: _shows_in_checksum(fault))
+        if now is None or now == archive:
             return self.market.checksum(path, archive)
-        now = self._archive(path, lambda fault, call: fault.fits(call) and _shows_in_checksum(fault))
-        return archives.checksum_line(path, now or archive)
+        return archives.checksum_line(path, now)
+
+    def pristine_archive(self, path: ArchivePath) -> bytes | None:
+        """Return the zip of a closed period without faults."""
+        return self._shelf.archive(path)
 
     def _archive(self, path: ArchivePath, hits: Callable[[Fault, Call], bool]) -> bytes | None:
         call = file_call(path)
-        content = self.market.archive(path)
+        content = self._shelf.archive(path)
         if content is None:
             return None
         faults = [fault for fault in self.faults.fitting(call, _IN_FILES) if hits(fault, call)]
@@ -135,7 +149,7 @@ class DisturbedMarket:
         header, rows = found
         layout = KLINES if path.dataset == "klines" else FUNDING_FILE
         if path.dataset not in ("klines", "fundingRate"):
-            return self.market.archive(path)
+            return self._shelf.archive(path)
         for fault in faults:
             if fault.name == "delisting":
                 rows = [row for row in rows if layout.instant_ms(row) < fault.values["at"]]
@@ -189,10 +203,9 @@ class DisturbedMarket:
         return rows
 
     def _order(self, call: Call, layout: Layout, rows: list[Any]) -> list[Any]:
-        for fault in (
-            self._taken("unreadable_number", call) + self._taken("duplicates", call) + self._taken("disorder", call)
-        ):
-            rows = change_rows(fault, call, layout, rows)
+        for name in ("unreadable_number", "duplicates", "disorder"):
+            for fault in self._taken(name, call):
+                rows = change_rows(fault, call, layout, rows)
         return rows
 
     def _is_silent(self, call: Call) -> bool:

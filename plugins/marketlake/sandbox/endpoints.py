@@ -91,7 +91,8 @@ def _names(parameters: Parameters, name: str) -> list[str] | None:
 def _klines(market: Market, parameters: Parameters) -> Body:
     listing, interval = parameters.symbol(), parameters.interval()
     ask = ask_of(parameters, parameters.limit(500, 1000 if parameters.venue == SPOT else 1500))
-    parameters.text("timeZone")
+    if parameters.text("timeZone") not in ("", "0", "00:00", "+00:00", "-00:00"):
+        raise refusals.invalid_data("timeZone")
     parameters.check_all_read()
     return [] if _is_reversed(parameters, ask) else market.klines(listing, interval, ask)
 
@@ -148,7 +149,7 @@ def _agg_trades(market: Market, parameters: Parameters) -> Body:
         return market.agg_trades(listing, by_id)
     if by_time.start_ms is not None and by_time.end_ms is not None:
         if parameters.venue == UM and by_time.end_ms - by_time.start_ms > _HOUR_MS:
-            raise refusals.Refusal(400, -1127, "More than 1 hours between startTime and endTime.")
+            raise refusals.RefusalError(400, -1127, "More than 1 hours between startTime and endTime.")
         if _is_reversed(parameters, by_time):
             return []
     return market.agg_trades(listing, by_time)
@@ -179,7 +180,7 @@ def _is_reversed(parameters: Parameters, ask: Ask) -> bool:
     if ask.start_ms is None or ask.end_ms is None or ask.start_ms <= ask.end_ms:
         return False
     if parameters.venue == UM:
-        raise refusals.Refusal(400, -1023, "Start time is greater than end time.")
+        raise refusals.RefusalError(400, -1023, "Start time is greater than end time.")
     return True
 
 

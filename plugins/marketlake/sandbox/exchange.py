@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from typing import Any
 
 from aiohttp import web
 
@@ -37,7 +36,6 @@ from marketlake.sandbox.weights import Verdict, WeightMeter
 
 MARKET_HEADER = "X-Marketlake-Market"
 _STATUS_FAULTS = ("too_many_requests", "banned", "forbidden", "restricted", "unavailable", "html_ok")
-_SHELF_BYTES = 256 * 2**20
 _SHARED_CALLS = ("fundingRate", "fundingInfo")
 
 
@@ -51,8 +49,6 @@ class Exchange:
         self.meter = meter
         self.log = RequestLog()
         self._workers = ThreadPoolExecutor(max_workers=2, thread_name_prefix="sandbox-answer")
-        self._shelf: OrderedDict[str, bytes] = OrderedDict()
-        self._shelf_lock = threading.Lock()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request."""
@@ -116,13 +112,18 @@ class Exchange:
             return html_answer("<html><body><h2>405 Method not allowed</h2></body></html>\n", 405)
         try:
             parameters = Parameters(endpoint.venue, query, self.market, now_ms)
-            answer = json_answer(self._skewed(endpoint, endpoint.answer(self.market, parameters), query))
-        except refusals.Refusal as refusal:
+            answer = json_answer(self._own_figures(endpoint, endpoint.answer(self.market, parameters)))
+        except refusals.RefusalError as refusal:
             return refusal_answer(refusal)
         return answer.with_headers({MARKET_HEADER: self.market.name}) if endpoint.name == "time" else answer
 
-    def _skewed(self, endpoint: Endpoint, body: object, query: dict[str, str]) -> object:
-        if endpoint.name != "time" or not isinstance(body, dict):
+    def _own_figures(self, endpoint: Endpoint, body: Any) -> Any:
+        """Give the time as a skewed clock has it, and the weight limit that is really enforced."""
+        if endpoint.name == "exchangeInfo":
+            for limit in body["rateLimits"]:
+                if limit["rateLimitType"] == "REQUEST_WEIGHT":
+                    limit["limit"] = self.meter.limits[endpoint.venue]
+        if endpoint.name != "time":
             return body
         call = Call(REST, endpoint.venue, "time", "")
         ahead = sum(one.values["seconds"] for one in self.faults.active("clock_skew") if one.take(call))
@@ -142,27 +143,13 @@ class Exchange:
         return file_answer(content, request.headers.get("Range"), headers)
 
     def _content(self, path: ArchivePath, wants_checksum: bool) -> bytes | None:
-        if any(fault.kind.acts_on != "calls" for fault in self.faults.active()):
-            archive = self.market.market.archive(path) if wants_checksum else self.market.archive(path)
-        else:
-            archive = self._shelved(path)
-        return self.market.checksum(path, archive) if wants_checksum and archive is not None else archive
+        if not wants_checksum:
+            return self.market.archive(path)
+        archive = self.market.pristine_archive(path)
+        return None if archive is None else self.market.checksum(path, archive)
 
     def _is_missing(self, path: ArchivePath) -> bool:
         return any(fault.take(file_call(path)) for fault in self.faults.active("missing_archive"))
-
-    def _shelved(self, path: ArchivePath) -> bytes | None:
-        with self._shelf_lock:
-            if path.path in self._shelf:
-                self._shelf.move_to_end(path.path)
-                return self._shelf[path.path]
-        content = self.market.market.archive(path)
-        if content is not None:
-            with self._shelf_lock:
-                self._shelf[path.path] = content
-                while sum(map(len, self._shelf.values())) > _SHELF_BYTES and len(self._shelf) > 1:
-                    self._shelf.popitem(last=False)
-        return content
 
     def _write_down(self, request: web.Request, answer: Answer, weight: int, now_ms: int, hits: list[Fault]) -> None:
         names = tuple(fault.name for fault in hits)

@@ -62,8 +62,9 @@ _KINDS = (
     FaultKind("gaps", "rows", "rows are missing", (_SOURCE,), needs_selection=True),
     FaultKind("duplicates", "rows", "rows come twice", (_SOURCE,)),
     FaultKind("disorder", "rows", "rows come in reverse order", (_SOURCE,)),
-    FaultKind("restated_candle", "rows", "a value differs from what it was", (_FIELD, _BY, _SOURCE), needs_selection=True),
-    FaultKind("open_candle", "rows", "the candle that is still open ends every page, also one that should end before it"),
+    FaultKind("restated_candle", "rows", "a value differs from what it was", (_FIELD, _BY, _SOURCE),
+              needs_selection=True),
+    FaultKind("open_candle", "rows", "the open candle ends every page, also one that should end before it"),
     FaultKind(
         "unreadable_number", "rows", "a number is not one",
         (_FIELD, Parameter("value", "text", "what stands there instead", "n/a"), _SOURCE), needs_selection=True,

@@ -95,7 +95,8 @@ def _spot_entry(listing: Listing) -> Record:
         {"filterType": "MIN_NOTIONAL", "minNotional": "10.00000000" if dear else "0.00010000", "applyToMarket": True,
          "avgPriceMins": 5},
         {"filterType": "ICEBERG_PARTS", "limit": 10},
-        {"filterType": "MARKET_LOT_SIZE", "minQty": "0.00000000", "maxQty": "100000.00000000", "stepSize": "0.00000000"},
+        {"filterType": "MARKET_LOT_SIZE", "minQty": "0.00000000", "maxQty": "100000.00000000",
+         "stepSize": "0.00000000"},
         {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": 200},
         {"filterType": "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": 5},
     ]  # fmt: skip

@@ -78,11 +78,10 @@ def synthetic_listings(more_symbols: int) -> dict[str, dict[str, Listing]]:
         terms = (4, 2, "2020-01-01T00:00")
         rows.append((f"S{number:03d}", "USDT", value, value * 2, 16, 1_000, terms, terms))
     found: dict[str, dict[str, Listing]] = {SPOT: {}, UM: {}}
-    for base, quote, then, now, trades, value, spot, um in rows:
-        for venue, terms in ((SPOT, spot), (UM, um)):
-            if terms is not None:
-                listing = Listing(
-                    venue, base + quote, base, quote, terms[0], terms[1], _ms(terms[2]), then, now, trades, value
-                )
+    for base, quote, then, now, trades, value, *terms_by_venue in rows:
+        for venue, offered in zip(VENUES, terms_by_venue, strict=True):
+            if offered is not None:
+                digits, since = offered[:2], _ms(offered[2])
+                listing = Listing(venue, base + quote, base, quote, *digits, since, then, now, trades, value)
                 found[venue][listing.symbol] = listing
     return found

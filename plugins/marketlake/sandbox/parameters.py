@@ -81,7 +81,7 @@ class Parameters:
             return value
         if self.venue == SPOT:
             raise refusals.illegal_characters("limit", ", ".join(map(str, known)))
-        raise refusals.Refusal(400, -4021, f"'{value}' is not valid depth limit.")
+        raise refusals.RefusalError(400, -4021, f"'{value}' is not valid depth limit.")
 
     def text(self, name: str) -> str:
         """Return a parameter as sent, empty where it was not."""

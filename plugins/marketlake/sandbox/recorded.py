@@ -48,7 +48,7 @@ class RecordedMarket:
         self.folder = Path(folder)
         if not (self.folder / "klines").is_dir():
             raise UsageError(
-                f"the recorded market needs a folder with klines/, funding/, archives/ and rest/; {self.folder} has none: "
+                f"the recorded market needs a folder with klines/, funding/, archives/, rest/; {self.folder} has none: "
                 "name it by --data or MARKETLAKE_TEST_DATA"
             )
         self._files = _files_by_market(self.folder)

@@ -1,9 +1,11 @@
-"""The exchange's error bodies."""
+"""The exchange's error bodies, in its words."""
 
 from __future__ import annotations
 
+from marketlake.errors import MarketlakeError
 
-class Refusal(Exception):
+
+class RefusalError(MarketlakeError):
     """An answer other than 200: status, code and message as the exchange words them."""
 
     def __init__(self, status: int, code: int, message: str) -> None:
@@ -13,44 +15,46 @@ class Refusal(Exception):
         self.message = message
 
 
-def illegal_characters(name: str, legal: str) -> Refusal:
+def illegal_characters(name: str, legal: str) -> RefusalError:
     """A parameter holds what it must not."""
-    return Refusal(400, -1100, f"Illegal characters found in parameter '{name}'; legal range is '{legal}'.")
+    return RefusalError(400, -1100, f"Illegal characters found in parameter '{name}'; legal range is '{legal}'.")
 
 
-def missing(name: str) -> Refusal:
+def missing(name: str) -> RefusalError:
     """A mandatory parameter is not there."""
-    return Refusal(400, -1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
+    return RefusalError(400, -1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
 
 
-def unread(read: int, sent: int) -> Refusal:
+def unread(read: int, sent: int) -> RefusalError:
     """A parameter that the endpoint does not know."""
-    return Refusal(400, -1104, f"Not all sent parameters were read; read '{read}' parameter(s) but was sent '{sent}'.")
+    return RefusalError(
+        400, -1104, f"Not all sent parameters were read; read '{read}' parameter(s) but was sent '{sent}'."
+    )
 
 
-def invalid_interval() -> Refusal:
+def invalid_interval() -> RefusalError:
     """No such candle interval."""
-    return Refusal(400, -1120, "Invalid interval.")
+    return RefusalError(400, -1120, "Invalid interval.")
 
 
-def invalid_symbol() -> Refusal:
+def invalid_symbol() -> RefusalError:
     """No such symbol."""
-    return Refusal(400, -1121, "Invalid symbol.")
+    return RefusalError(400, -1121, "Invalid symbol.")
 
 
-def bad_combination() -> Refusal:
+def bad_combination() -> RefusalError:
     """Optional parameters that exclude each other."""
-    return Refusal(400, -1128, "Combination of optional parameters invalid.")
+    return RefusalError(400, -1128, "Combination of optional parameters invalid.")
 
 
-def invalid_data(name: str) -> Refusal:
+def invalid_data(name: str) -> RefusalError:
     """A parameter's value is out of range."""
-    return Refusal(400, -1130, f"Data sent for parameter '{name}' is not valid.")
+    return RefusalError(400, -1130, f"Data sent for parameter '{name}' is not valid.")
 
 
-def too_much_weight(limit: int) -> Refusal:
+def too_much_weight(limit: int) -> RefusalError:
     """The minute's weight is used up."""
-    return Refusal(
+    return RefusalError(
         429,
         -1003,
         f"Too much request weight used; current limit is {limit} request weight per 1 MINUTE. "
@@ -58,14 +62,14 @@ def too_much_weight(limit: int) -> Refusal:
     )
 
 
-def too_many_requests() -> Refusal:
+def too_many_requests() -> RefusalError:
     """A limit that is shared by an endpoint's callers."""
-    return Refusal(429, -1003, "Too many requests; current request has limited.")
+    return RefusalError(429, -1003, "Too many requests; current request has limited.")
 
 
-def banned(until_ms: int) -> Refusal:
+def banned(until_ms: int) -> RefusalError:
     """The address kept calling after 429."""
-    return Refusal(
+    return RefusalError(
         418,
         -1003,
         f"Way too much request weight used; IP banned until {until_ms}. "
@@ -73,9 +77,9 @@ def banned(until_ms: int) -> Refusal:
     )
 
 
-def unavailable(status: int = 503) -> Refusal:
+def unavailable(status: int = 503) -> RefusalError:
     """The exchange has a fault of its own."""
-    return Refusal(status, -1001, "Internal error; unable to process your request. Please try again.")
+    return RefusalError(status, -1001, "Internal error; unable to process your request. Please try again.")
 
 
 RESTRICTED = """{

@@ -78,9 +78,10 @@ class Series:
     def _open_minute(self, minute: int, now_ms: int) -> MinuteBars:
         fills = self.tape.fills(minute, minute + 1)
         fills = fills.cut(0, int(np.searchsorted(fills.time_us // 1000, now_ms, side="right")))
-        whole = self.tape.bars(minute - 1 if minute * MINUTE_MS > self._listed else minute, minute + 1)
         if not len(fills.number):
-            close = whole.close[0] if len(whole.close) > 1 else whole.open[-1]
+            if minute * MINUTE_MS == self._listed:
+                return self.tape.bars(0, 0)
+            close = self.tape.bars(minute - 1, minute).close[0]
             return MinuteBars(*(np.array([value]) for value in (minute, close, close, close, close, 0, 0, 0, 0, 0)))
         value = fills.price * fills.amount
         bought = (~fills.buyer_is_maker).astype(np.int64)

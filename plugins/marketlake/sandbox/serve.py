@@ -18,8 +18,8 @@ from marketlake.sandbox.recorded import RecordedMarket
 from marketlake.sandbox.server import Sandbox
 from marketlake.sandbox.synthetic import SyntheticMarket
 
-_EPILOG = """The market is made up (synthetic:<seed>, the same for the same seed, at every instant up to now) or recorded
-files (recorded, with --data). Faults, the clock and the request log are at /sandbox/faults, /sandbox/clock,
+_EPILOG = """The market is made up (synthetic:<seed>, the same for the same seed, at every instant up to now) or
+recorded files (recorded, with --data). Faults, the clock and the request log are at /sandbox/faults, /sandbox/clock,
 /sandbox/requests while it runs."""
 
 

@@ -101,14 +101,14 @@ def kline_columns(listing: Listing, interval: str, bars: MinuteBars, path: Archi
 
 def agg_trade_records(listing: Listing, fills: Fills) -> list[Record]:
     """Return aggregate trades as REST records."""
-    names = ("a", "p", "q", "f", "l", "T", "m") + (("M",) if listing.venue == SPOT else ())
+    names = ("a", "p", "q", "f", "l", "T", "m")
     first, last = trades_of(fills.number)
     columns = [
         fills.number.tolist(), price_texts(listing, fills.price).to_pylist(),
         amount_texts(listing, fills.amount).to_pylist(), first.tolist(), last.tolist(),
-        (fills.time_us // 1000).tolist(), fills.buyer_is_maker.tolist(), *([[True] * len(first)] if listing.venue == SPOT else []),
+        (fills.time_us // 1000).tolist(), fills.buyer_is_maker.tolist(),
     ]  # fmt: skip
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    return _records(names, columns, {"M": True} if listing.venue == SPOT else {})
 
 
 def agg_trade_columns(listing: Listing, fills: Fills, path: ArchivePath) -> tuple[str, list[Any]]:
@@ -127,11 +127,11 @@ def trade_records(listing: Listing, trades: Trades) -> list[Record]:
     names = ("id", "price", "qty", "quoteQty", "time", "isBuyerMaker")
     columns = [
         trades.number.tolist(), price_texts(listing, trades.price).to_pylist(),
-        amount_texts(listing, trades.amount).to_pylist(), quote_texts(listing, trades.price * trades.amount).to_pylist(),
+        amount_texts(listing, trades.amount).to_pylist(),
+        quote_texts(listing, trades.price * trades.amount).to_pylist(),
         (trades.time_us // 1000).tolist(), trades.buyer_is_maker.tolist(),
     ]  # fmt: skip
-    records = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
-    return [one | {"isBestMatch": True} for one in records] if listing.venue == SPOT else records
+    return _records(names, columns, {"isBestMatch": True} if listing.venue == SPOT else {})
 
 
 def trade_columns(listing: Listing, trades: Trades, path: ArchivePath) -> tuple[str, list[Any]]:
@@ -174,6 +174,10 @@ def _kline_texts(listing: Listing, bars: MinuteBars) -> list[Any]:
     prices = [price_texts(listing, column) for column in (bars.open, bars.high, bars.low, bars.close)]
     amount, taker = amount_texts(listing, bars.volume), amount_texts(listing, bars.taker_volume)
     return [*prices, amount, quote_texts(listing, bars.quote), taker, quote_texts(listing, bars.taker_quote)]
+
+
+def _records(names: tuple[str, ...], columns: list[Any], last: Record) -> list[Record]:
+    return [dict(zip(names, row, strict=True)) | last for row in zip(*columns, strict=True)]
 
 
 def _integers(values: Ints) -> Any:

@@ -112,7 +112,7 @@ class Tape:
         return Fills(number, times[used], slots.price.T[used], slots.amount.T[used], maker[used])
 
     def first_number(self, minute: int) -> int:
-        """Return the number of the first fill at or after the start of a minute; numbers begin at 0 and have no gaps."""
+        """Return the number of the first fill at or after a minute's start; numbers begin at 0 and have no gaps."""
         block, inside = divmod(minute, BLOCK_MINUTES)
         before = self._counts(block * BLOCK_MINUTES, inside).sum() if inside else 0
         return (block - self._first_block) * self.per_block + int(before)
@@ -127,11 +127,8 @@ class Tape:
         lead = first % BLOCK_MINUTES
         first -= lead
         slots = self._slots(first, last - first)
-        bars = _aggregate(slots, np.arange(first, last, dtype=np.int64), self._trades_before(first))
+        bars = _aggregate(slots, np.arange(first, last, dtype=np.int64), self.first_number(first))
         return bars.cut(lead, last - first)
-
-    def _trades_before(self, minute: int) -> int:
-        return self.first_number(minute)
 
     def _counts(self, first: int, count: int) -> Ints:
         block = first // BLOCK_MINUTES

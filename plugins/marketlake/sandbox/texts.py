@@ -15,7 +15,7 @@ SPOT_DIGITS = 8
 
 
 def decimal_texts(values: Ints, digits: int, *, shown: int) -> Any:
-    """Return an Arrow array of texts such as `0.00010000`: `values` × 10^-digits with `shown` digits after the point."""
+    """Return an Arrow array of texts such as `0.00010000`: `values` × 10^-digits, `shown` digits after the point."""
     if digits > shown:
         raise ValueError(f"shown must be at least digits; was {shown}, digits {digits}")
     unit = 10**digits
