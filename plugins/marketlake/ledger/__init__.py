@@ -1,0 +1,203 @@
+"""The ledger in Postgres (schema `ops`): what was asked, what came, what is settled, published and built.
+
+Functions take a connection of `connect` first and commit their own transaction; those that take a cursor are part of
+their caller's. Leases and the mirror have modules of their own kind: `table_lease` opens a connection for itself.
+"""
+
+from __future__ import annotations
+
+from marketlake.ledger.agreements import Agreement, agreements_of
+from marketlake.ledger.answers import covered_window, facts_of_answer, facts_of_refusal, facts_of_retraction
+from marketlake.ledger.archive_files import (
+    ArchiveFile,
+    LoadedArchive,
+    archive_file,
+    archives_of,
+    record_archive,
+)
+from marketlake.ledger.budget import (
+    BudgetRow,
+    SharedBudget,
+    block_until,
+    budgets,
+    draw,
+    report_used,
+    set_limit,
+)
+from marketlake.ledger.builds import (
+    Build,
+    BuildLostError,
+    beat,
+    beating,
+    built_until,
+    close_build,
+    newest_build_of,
+    open_build,
+    open_build_of,
+)
+from marketlake.ledger.coverage import (
+    Gap,
+    Watermark,
+    apply_facts,
+    coverage_of,
+    gaps,
+    high_watermark,
+    markets_covered,
+    reset_watermark,
+    watermarks,
+)
+from marketlake.ledger.database import connect, open_connection
+from marketlake.ledger.facts import Fact, Tile, merge
+from marketlake.ledger.feed_market import claim_market, lake_market
+from marketlake.ledger.instruments import instruments_of, instruments_refreshed_at, store_instruments
+from marketlake.ledger.leases import Lease, table_lease
+from marketlake.ledger.loads import (
+    Change,
+    Disagreement,
+    LoadRecord,
+    LoadRow,
+    MarketVerdict,
+    files_id_of,
+    load_named,
+    loads_of,
+    next_kind,
+    record_audit,
+    record_load,
+    verdicts_of,
+)
+from marketlake.ledger.manifests import (
+    ManifestRow,
+    answered_windows,
+    manifests_of,
+    manifests_refused,
+    manifests_waiting,
+    record_failure,
+    register_manifest,
+    registered_manifest,
+    registered_paths,
+    wait_again,
+)
+from marketlake.ledger.outages import Outage, outage_calendar
+from marketlake.ledger.publications import (
+    ChangeRow,
+    Publication,
+    changes_unpublished,
+    hold_publish_order,
+    insert_publication,
+    mark_published,
+    newest_publication,
+    publications_between,
+)
+from marketlake.ledger.quality_logs import count_events, log_quality_event
+from marketlake.ledger.runs import (
+    Run,
+    StepTime,
+    create_run,
+    finish_run,
+    newest_runs,
+    record_step,
+    run_named,
+    steps_of,
+)
+from marketlake.ledger.symbols import resolve_symbol
+from marketlake.ledger.table_state import incarnation, next_known_at, raise_incarnation
+from marketlake.ledger.tasks import save_tasks, tasks_of
+
+__all__ = [
+    "Agreement",
+    "ArchiveFile",
+    "BudgetRow",
+    "Build",
+    "BuildLostError",
+    "Change",
+    "ChangeRow",
+    "Disagreement",
+    "Fact",
+    "Gap",
+    "Lease",
+    "LoadRecord",
+    "LoadRow",
+    "LoadedArchive",
+    "ManifestRow",
+    "MarketVerdict",
+    "Outage",
+    "Publication",
+    "Run",
+    "SharedBudget",
+    "StepTime",
+    "Tile",
+    "Watermark",
+    "agreements_of",
+    "answered_windows",
+    "apply_facts",
+    "archive_file",
+    "archives_of",
+    "beat",
+    "beating",
+    "block_until",
+    "budgets",
+    "built_until",
+    "changes_unpublished",
+    "claim_market",
+    "close_build",
+    "connect",
+    "count_events",
+    "coverage_of",
+    "covered_window",
+    "create_run",
+    "draw",
+    "facts_of_answer",
+    "facts_of_refusal",
+    "facts_of_retraction",
+    "files_id_of",
+    "finish_run",
+    "gaps",
+    "high_watermark",
+    "hold_publish_order",
+    "incarnation",
+    "insert_publication",
+    "instruments_of",
+    "instruments_refreshed_at",
+    "lake_market",
+    "load_named",
+    "loads_of",
+    "log_quality_event",
+    "manifests_of",
+    "manifests_refused",
+    "manifests_waiting",
+    "mark_published",
+    "markets_covered",
+    "merge",
+    "newest_build_of",
+    "newest_publication",
+    "newest_runs",
+    "next_kind",
+    "next_known_at",
+    "open_build",
+    "open_build_of",
+    "open_connection",
+    "outage_calendar",
+    "publications_between",
+    "raise_incarnation",
+    "record_archive",
+    "record_audit",
+    "record_failure",
+    "record_load",
+    "record_step",
+    "register_manifest",
+    "registered_manifest",
+    "registered_paths",
+    "report_used",
+    "reset_watermark",
+    "resolve_symbol",
+    "run_named",
+    "save_tasks",
+    "set_limit",
+    "steps_of",
+    "store_instruments",
+    "table_lease",
+    "tasks_of",
+    "verdicts_of",
+    "wait_again",
+    "watermarks",
+]

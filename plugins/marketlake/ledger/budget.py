@@ -1,0 +1,170 @@
+"""The request budget: one row per exchange and scope, drawn from by all processes (ING-28).
+
+Windows are the minutes of the exchange's clock, because that is how exchanges count. A draw is one statement, so two
+processes can never spend the same weight.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import psycopg
+from psycopg.rows import class_row
+
+from marketlake.instants import Clock, OffsetClock
+
+# Until the exchange's own figure is known; no exchange here allows less.
+LIMIT_BEFORE_PUBLISHED = 1_200
+_MINUTE = timedelta(minutes=1)
+# Wait a little longer than to the full minute: the exchange's clock is not exactly ours.
+_MARGIN_SECONDS = 0.25
+_INSERT = (
+    "insert into ops.request_budget (exchange, scope, window_start, limit_weight) values (%s, %s, %s, %s)"
+    " on conflict do nothing"
+)
+
+
+@dataclass(frozen=True)
+class BudgetRow:
+    """One row of `ops.request_budget`; weights are per minute, instants on the exchange's clock, UTC."""
+
+    exchange: str
+    scope: str
+    window_start: datetime
+    used_weight: int
+    limit_weight: int
+    blocked_until: datetime | None
+    reason: str | None
+
+
+def draw(
+    connection: psycopg.Connection,
+    exchange: str,
+    scope: str,
+    weight: int,
+    ceiling: float,
+    *,
+    now: datetime | None = None,
+) -> float:
+    """Take the weight from the running minute and return 0, or take nothing and return the seconds to wait.
+
+    `ceiling` is the share of the published limit that may be used (0.8), `now` the exchange's time (default: the
+    machine's). A request heavier than the ceiling goes through alone, in a minute of its own.
+    """
+    now = now or OffsetClock().now()
+    minute = now.replace(second=0, microsecond=0)
+    with connection.transaction(), connection.cursor() as cursor:
+        cursor.execute(_INSERT, [exchange, scope, minute, LIMIT_BEFORE_PUBLISHED])
+        row = cursor.execute(
+            "select window_start, used_weight, limit_weight, blocked_until from ops.request_budget"
+            " where exchange = %s and scope = %s for update",
+            [exchange, scope],
+        ).fetchone()
+        if row is None:
+            raise RuntimeError(f"the budget row of {exchange} {scope} vanished")
+        window_start, used, limit, blocked_until = row
+        if blocked_until is not None and blocked_until > now:
+            return float((blocked_until - now).total_seconds())
+        if window_start != minute and not _is_slightly_ahead(window_start, minute):
+            window_start, used = minute, 0
+        if used and used + weight > int(limit * ceiling):
+            return float((window_start + _MINUTE - now).total_seconds()) + _MARGIN_SECONDS
+        cursor.execute(
+            "update ops.request_budget set window_start = %s, used_weight = %s, updated_at = clock_timestamp()"
+            " where exchange = %s and scope = %s",
+            [window_start, used + weight, exchange, scope],
+        )
+    return 0.0
+
+
+def report_used(
+    connection: psycopg.Connection,
+    exchange: str,
+    scope: str,
+    used: int,
+    limit: int | None = None,
+    *,
+    now: datetime | None = None,
+) -> None:
+    """Take over the weight that the exchange says was used in this minute, if it is more; and its limit if given."""
+    now = now or OffsetClock().now()
+    minute = now.replace(second=0, microsecond=0)
+    connection.execute(_INSERT, [exchange, scope, minute, limit or LIMIT_BEFORE_PUBLISHED])
+    connection.execute(
+        "update ops.request_budget set used_weight = case when window_start = %(minute)s"
+        " then greatest(used_weight, %(used)s) when window_start > %(minute)s then used_weight else %(used)s end,"
+        " window_start = greatest(window_start, %(minute)s), limit_weight = coalesce(%(limit)s, limit_weight),"
+        " updated_at = clock_timestamp() where exchange = %(exchange)s and scope = %(scope)s",
+        {"minute": minute, "used": used, "limit": limit, "exchange": exchange, "scope": scope},
+    )
+
+
+def set_limit(connection: psycopg.Connection, exchange: str, scope: str, limit: int) -> None:
+    """Take over the weight per minute that the exchange publishes."""
+    minute = OffsetClock().now().replace(second=0, microsecond=0) - _MINUTE
+    connection.execute(_INSERT, [exchange, scope, minute, limit])
+    connection.execute(
+        "update ops.request_budget set limit_weight = %s where exchange = %s and scope = %s and limit_weight <> %s",
+        [limit, exchange, scope, limit],
+    )
+
+
+def block_until(connection: psycopg.Connection, exchange: str, scope: str, instant: datetime, reason: str) -> None:
+    """Let no process draw from the scope before the instant (exchange's clock, UTC); a longer block stays."""
+    minute = OffsetClock().now().replace(second=0, microsecond=0) - _MINUTE
+    connection.execute(_INSERT, [exchange, scope, minute, LIMIT_BEFORE_PUBLISHED])
+    connection.execute(
+        "update ops.request_budget set blocked_until = %(instant)s, reason = %(reason)s, updated_at = clock_timestamp()"
+        " where exchange = %(exchange)s and scope = %(scope)s"
+        " and (blocked_until is null or blocked_until < %(instant)s)",
+        {"exchange": exchange, "scope": scope, "instant": instant, "reason": reason},
+    )
+
+
+def budgets(connection: psycopg.Connection) -> list[BudgetRow]:
+    """Return the budget of every exchange and scope."""
+    with connection.cursor(row_factory=class_row(BudgetRow)) as cursor:
+        return cursor.execute(
+            "select exchange, scope, window_start, used_weight, limit_weight, blocked_until, reason"
+            " from ops.request_budget order by exchange, scope"
+        ).fetchall()
+
+
+class SharedBudget:
+    """The budget of one exchange as its client sees it; threads take turns on the connection."""
+
+    def __init__(
+        self, connection: psycopg.Connection, exchange: str, *, ceiling: float, clock: Clock | None = None
+    ) -> None:
+        self._connection = connection
+        self._exchange = exchange
+        self._ceiling = ceiling
+        self._clock = clock or OffsetClock()
+        self._turn = threading.Lock()
+
+    def draw(self, scope: str, weight: int) -> float:
+        """Take the weight and return 0, or return the seconds to wait before asking again."""
+        with self._turn:
+            return draw(self._connection, self._exchange, scope, weight, self._ceiling, now=self._clock.now())
+
+    def report_used(self, scope: str, used: int) -> None:
+        """Take over the weight that the exchange says was used in this minute."""
+        with self._turn:
+            report_used(self._connection, self._exchange, scope, used, now=self._clock.now())
+
+    def set_limit(self, scope: str, limit: int) -> None:
+        """Take over the exchange's published limit per minute."""
+        with self._turn:
+            set_limit(self._connection, self._exchange, scope, limit)
+
+    def block_until(self, scope: str, instant: datetime, reason: str) -> None:
+        """Let nobody draw from the scope before the instant."""
+        with self._turn:
+            block_until(self._connection, self._exchange, scope, instant, reason)
+
+
+def _is_slightly_ahead(window_start: datetime, minute: datetime) -> bool:
+    """Another process's clock may be a little ahead; a clock that was set back by more starts afresh."""
+    return timedelta(0) < window_start - minute <= _MINUTE
