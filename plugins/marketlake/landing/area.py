@@ -103,6 +103,12 @@ class LandingArea:
             write_whole(meta_path(target), json.dumps(meta, indent=1, sort_keys=True).encode())
         return StoredFile(path, digest, size, meta)
 
+    def restamp(self, stored: StoredFile, changes: dict[str, Any]) -> StoredFile:
+        """Change the meta of a landed file, such as when its bytes were last confirmed."""
+        meta = {**stored.meta, **changes}
+        write_whole(meta_path(self.absolute(stored.path)), json.dumps(meta, indent=1, sort_keys=True).encode())
+        return StoredFile(stored.path, stored.sha256, stored.bytes, meta)
+
     def move_aside(self, partial: Path, path: str, meta: dict[str, Any]) -> None:
         """Keep a refused download for people to look at; nothing reads it."""
         target = self.absolute(path)

@@ -19,6 +19,8 @@ from marketlake.work import Instrument
 EXCHANGE = "binance"
 # Perpetuals carry this delivery date (2100-12-25) until they are delisted; some have no contractType.
 _NEVER_MS = 4133404800000
+# ccxt's names of the assets that Binance calls otherwise.
+_ASSET_NAMES = {"XBT": "BTC", "BCHSV": "BSV", "YOYO": "YOYOW"}
 
 
 def spot_instruments(tree: Any) -> list[Instrument]:
@@ -67,22 +69,21 @@ def _symbols(tree: Any) -> list[dict[str, Any]]:
 
 
 def _spot(item: dict[str, Any]) -> Instrument:
-    with_fields = _fields(item)
+    exchange_symbol, base, quote = _names(item, "baseAsset", "quoteAsset")
     return Instrument(
         exchange=EXCHANGE,
-        symbol=f"{with_fields['baseAsset']}/{with_fields['quoteAsset']}",
-        exchange_symbol=with_fields["symbol"],
+        symbol=f"{base}/{quote}",
+        exchange_symbol=exchange_symbol,
         market_type="spot",
-        base_asset=with_fields["baseAsset"],
-        quote_asset=with_fields["quoteAsset"],
+        base_asset=base,
+        quote_asset=quote,
         price_tick=_filter(item, "PRICE_FILTER", "tickSize"),
         amount_step=_filter(item, "LOT_SIZE", "stepSize"),
     )
 
 
 def _future(item: dict[str, Any]) -> Instrument:
-    with_fields = _fields(item)
-    base, quote, margin = with_fields["baseAsset"], with_fields["quoteAsset"], with_fields["marginAsset"]
+    exchange_symbol, base, quote, margin = _names(item, "baseAsset", "quoteAsset", "marginAsset")
     delivery_ms = int(item.get("deliveryDate") or _NEVER_MS)
     is_perpetual = "PERPETUAL" in str(item.get("contractType")) or delivery_ms == _NEVER_MS
     delivery = None if delivery_ms == _NEVER_MS else from_epoch_ms(delivery_ms)
@@ -90,7 +91,7 @@ def _future(item: dict[str, Any]) -> Instrument:
     return Instrument(
         exchange=EXCHANGE,
         symbol=f"{base}/{quote}:{margin}{suffix}",
-        exchange_symbol=with_fields["symbol"],
+        exchange_symbol=exchange_symbol,
         market_type="perpetual" if is_perpetual else "future",
         base_asset=base,
         quote_asset=quote,
@@ -103,12 +104,13 @@ def _future(item: dict[str, Any]) -> Instrument:
     )
 
 
-def _fields(item: dict[str, Any]) -> dict[str, str]:
-    wanted = ["symbol", "baseAsset", "quoteAsset", *(["marginAsset"] if "contractType" in item else [])]
-    missing = [name for name in wanted if not isinstance(item.get(name), str) or not item[name]]
+def _names(item: dict[str, Any], *asset_keys: str) -> list[str]:
+    """Return the exchange's symbol and the assets' unified names."""
+    values = [item.get(key) for key in ("symbol", *asset_keys)]
+    missing = [key for key, value in zip(("symbol", *asset_keys), values, strict=True) if not value]
     if missing:
         raise DataError(f"binance lists a market without {', '.join(missing)}: {str(item)[:200]}")
-    return {name: item[name] for name in wanted}
+    return [str(values[0]), *(_ASSET_NAMES.get(str(value), str(value)) for value in values[1:])]
 
 
 def _filter(item: dict[str, Any], kind: str, key: str) -> Decimal | None:
