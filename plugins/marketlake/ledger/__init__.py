@@ -43,6 +43,7 @@ from marketlake.ledger.coverage import (
     gaps,
     high_watermark,
     markets_covered,
+    open_tiles,
     reset_watermark,
     watermarks,
 )
@@ -176,6 +177,7 @@ __all__ = [
     "open_build",
     "open_build_of",
     "open_connection",
+    "open_tiles",
     "outage_calendar",
     "publications_between",
     "raise_incarnation",

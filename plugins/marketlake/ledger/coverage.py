@@ -80,6 +80,18 @@ def coverage_of(
         return _tiles(cursor, (dataset, exchange, symbol, timeframe), window)
 
 
+def open_tiles(
+    connection: psycopg.Connection, dataset: str, exchange: str, symbol: str, timeframe: str, *, before: datetime
+) -> list[Tile]:
+    """Return the market's tiles that are not settled and begin before an instant, in order."""
+    rows = connection.execute(
+        f"select {_TILE_COLUMNS} from ops.coverage where {_MARKET} and range_start < %s"
+        " and state in ('pending', 'failed', 'rejected') order by range_start",
+        [dataset, exchange, symbol, timeframe, before],
+    ).fetchall()
+    return [tile for row in rows if not (tile := _tile(row)).is_settled]
+
+
 def high_watermark(
     connection: psycopg.Connection, dataset: str, exchange: str, symbol: str, timeframe: str
 ) -> datetime | None:

@@ -1,0 +1,209 @@
+"""The fetch tasks of one series: what is missing, or on request the whole window; holes; look-back; re-issues."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import psycopg
+
+from marketlake.errors import UsageError, one_of
+from marketlake.exchanges.registry import exchange_named
+from marketlake.instants import Window, format_instant, parse_instant
+from marketlake.ledger import (
+    Run,
+    Tile,
+    answered_windows,
+    archives_of,
+    coverage_of,
+    covered_window,
+    high_watermark,
+    open_tiles,
+)
+from marketlake.planning.sources import ArchivePart, Archives, rest_windows
+from marketlake.planning.unfinished import Unfinished, answered_by
+from marketlake.planning.wanted import Life, Series, Wanted, cut_tile, life_of, want, with_look_back
+from marketlake.settings import Settings
+from marketlake.work import FetchTask, hash_id
+
+_DEFAULT_PAGE_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class PlanContext:
+    """What the planning of every series of a run needs."""
+
+    connection: psycopg.Connection
+    run: Run
+    settings: Settings
+    mode: str
+    source: str | None
+    holes: str
+    checks_reissued: bool
+    unfinished: Unfinished
+
+
+def plan_series(context: PlanContext, series: Series) -> tuple[Wanted, list[FetchTask]]:
+    """Return what the run wants of one series and the tasks that fetch it; reads the ledger only."""
+    first = parse_instant(context.settings.exchanges[series.exchange].first_instant, what="first_instant")
+    life = life_of(series, first, context.run.now)
+    watermark = high_watermark(context.connection, *series.market)
+    window = _window(context.run, watermark or first, life)
+    if window is None:
+        return Wanted(series, None), []
+    known = archives_of(context.connection, series.exchange, series.dataset.name, symbol=series.instrument.symbol)
+    archives = Archives(
+        series,
+        exchange_named(series.exchange).archives,
+        {file.path: file for file in known if file.timeframe == series.timeframe},
+        context.run.now,
+        life.window if life else window,
+    )
+    if context.source is not None or context.mode == "force":
+        wanted, tasks = _plan_whole_window(context, series, window, life, archives)
+    else:
+        wanted, tasks = _plan_what_is_missing(context, series, window, life, archives, watermark)
+    if context.checks_reissued:
+        tasks += _reissue_tasks(context, archives, window, tasks)
+    return wanted, tasks
+
+
+def _window(run: Run, start: datetime, life: Life | None) -> Window | None:
+    if run.window is not None:
+        return run.window
+    return Window(start, life.window.end) if life and start < life.window.end else None
+
+
+def _plan_whole_window(
+    context: PlanContext, series: Series, window: Window, life: Life | None, archives: Archives
+) -> tuple[Wanted, list[FetchTask]]:
+    wanted = want(series, window, life=life, tiles=(), waiting=(), now=context.run.now, asks_holes_at_once=True)
+    wanted = replace(wanted, facts=())
+    if wanted.clipped is None:
+        return wanted, []
+    if context.source is not None:
+        _check_source(series, context.source)
+    reason = "source" if context.source else "force"
+    if context.source == "archive":
+        parts, rest = archives.over(wanted.clipped), list[Window]()
+    elif context.source == "rest":
+        parts, rest = [], [wanted.clipped]
+    else:
+        parts, rest = archives.split([wanted.clipped])
+    ranges = rest_windows(rest, step=series.step, page_rows=_page_rows(series))
+    return wanted, _tasks(context, series, parts, ranges, reason=reason, may_fall_back=context.source is None)
+
+
+def _plan_what_is_missing(
+    context: PlanContext,
+    series: Series,
+    window: Window,
+    life: Life | None,
+    archives: Archives,
+    watermark: datetime | None,
+) -> tuple[Wanted, list[FetchTask]]:
+    covered = covered_window(window, series.timeframe)
+    tiles = coverage_of(context.connection, *series.market, window=covered) if covered else []
+    dataset, exchange, symbol, timeframe = series.market
+    waiting = answered_windows(context.connection, dataset, exchange, symbol=symbol, timeframe=timeframe)
+    waiting += answered_by(context.unfinished.sealed, series.market)
+    wanted = want(
+        series,
+        window,
+        life=life,
+        tiles=tiles,
+        waiting=waiting,
+        now=context.run.now,
+        asks_holes_at_once=context.holes == "all",
+    )
+    if context.holes == "due":
+        wanted = replace(wanted, holes=(*_earlier_holes(context, series, window, waiting), *wanted.holes))
+    parts, rest = archives.split(list(wanted.new))
+    hole_parts, hole_rest = archives.split_holes(wanted.holes)
+    earlier = _tiles_before(context, series, watermark)
+    rest = with_look_back(series, rest, watermark=watermark, tiles=earlier)
+    tasks = _tasks(context, series, parts, [], reason="new")
+    tasks += _tasks(context, series, hole_parts, [], reason="hole")
+    ranges = rest_windows([*rest, *hole_rest], step=series.step, page_rows=_page_rows(series))
+    for piece in ranges:
+        is_new = any(piece.overlap(new) for new in rest)
+        tasks += _tasks(context, series, [], [piece], reason="new" if is_new else "hole")
+    return wanted, tasks
+
+
+def _earlier_holes(context: PlanContext, series: Series, window: Window, waiting: Sequence[Window]) -> list[Tile]:
+    tiles = open_tiles(context.connection, *series.market, before=window.start)
+    return [
+        cut
+        for tile in tiles
+        if tile.window.start < window.start and not tile.is_refused and tile.is_due(context.run.now)
+        for cut in cut_tile(tile, Window(tile.window.start, min(tile.window.end, window.start)), waiting)
+    ]
+
+
+def _tiles_before(context: PlanContext, series: Series, watermark: datetime | None) -> list[Tile]:
+    if watermark is None or series.step is None or not series.dataset.look_back:
+        return []
+    return coverage_of(context.connection, *series.market, window=Window(watermark - series.step, watermark))
+
+
+def _reissue_tasks(
+    context: PlanContext, archives: Archives, window: Window, others: Sequence[FetchTask]
+) -> list[FetchTask]:
+    """The loaded archives of the window, asked whether they were replaced (ING-14)."""
+    asked = {task.archive_path for task in others}
+    tasks = list[FetchTask]()
+    for file in archives.known.values():
+        period = Window(file.period_start, file.period_end)
+        span = period.overlap(archives.life)
+        if file.loaded_sha256 is None or file.path in asked or span is None or not period.overlap(window):
+            continue
+        part = ArchivePart(span, file.path, "")
+        tasks += _tasks(context, archives.series, [part], [], reason="reissue", may_fall_back=False)
+    return tasks
+
+
+def _tasks(
+    context: PlanContext,
+    series: Series,
+    parts: Sequence[ArchivePart],
+    rest: Sequence[Window],
+    *,
+    reason: str,
+    may_fall_back: bool = True,
+) -> list[FetchTask]:
+    pieces: list[tuple[str, Window, str | None]] = [("archive", part.window, part.path) for part in parts]
+    pieces += [("rest", window, None) for window in rest]
+    return [
+        FetchTask(
+            task_id=_task_id(series, source, window, path, reason),
+            run_id=context.run.run_id,
+            exchange=series.exchange,
+            dataset=series.dataset.name,
+            market=series.instrument.market,
+            timeframe=series.timeframe,
+            source=source,
+            window=window,
+            archive_path=path,
+            reason=reason,
+            may_fall_back=may_fall_back and source == "archive",
+        )
+        for source, window, path in pieces
+    ]
+
+
+def _task_id(series: Series, source: str, window: Window, path: str | None, reason: str) -> str:
+    bounds = (format_instant(window.start), format_instant(window.end))
+    return hash_id(*series.market, source, *bounds, path or "", reason)[:16]
+
+
+def _check_source(series: Series, source: str) -> None:
+    offered = exchange_named(series.exchange).capabilities.sources[series.dataset.name]
+    if source not in offered:
+        raise UsageError(one_of(f"the source of {series.dataset.name} at {series.exchange}", source, offered))
+
+
+def _page_rows(series: Series) -> int:
+    capabilities = exchange_named(series.exchange).capabilities
+    return capabilities.page_rows.get((series.dataset.name, series.instrument.market_type), _DEFAULT_PAGE_ROWS)
