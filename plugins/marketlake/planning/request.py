@@ -49,7 +49,7 @@ def choose_series(
         check_timeframe(timeframe)
     series, notes = list[Series](), list[str]()
     for exchange in dict.fromkeys(exchanges or [name for name, item in settings.exchanges.items() if item.enabled]):
-        _check_exchange(exchange, settings)
+        check_exchange(exchange, settings)
         listed = instruments_of(connection, exchange, run.now)
         if not listed:
             raise UsageError(f"the ledger holds no markets of {exchange} yet; the step open_run takes over its list")
@@ -59,7 +59,12 @@ def choose_series(
     return Chosen(tuple(series), tuple(notes))
 
 
-def _check_exchange(exchange: str, settings: Settings) -> None:
+def check_exchange(exchange: str, settings: Settings) -> None:
+    """Do nothing for an exchange that is known, configured and switched on.
+
+    Raises:
+        UsageError: it is not.
+    """
     exchange_named(exchange)
     configured = settings.exchanges.get(exchange)
     if configured is None:
