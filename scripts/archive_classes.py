@@ -53,7 +53,7 @@ def main() -> int:
     if problem:
         print(f"    left out, Spark works without it: {problem}", file=sys.stderr)
         return 0
-    for stale in archive.parent.glob("spark-*.jsa"):
+    for stale in archive.parent.glob(f"{archive.name.rpartition('-')[0]}-*.jsa"):
         if stale != archive:
             stale.unlink()
     return 0

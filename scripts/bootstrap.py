@@ -56,6 +56,7 @@ TO_TEST = (
         "dags", "tests/dags/requirements.lock", "tests of the DAGs, over Airflow's environment", over="airflow"
     ),
 )
+WITH_SPARK = ("spark", "dev")
 
 
 class SetupError(Exception):
@@ -146,12 +147,12 @@ def set_up(environments: Sequence[Environment], *, with_archive: bool) -> None:
             continue
         with step(f".venv/{environment.name}: {environment.purpose}"):
             build(environment, uv)
-    spark = TO_RUN[0].python
     with step("jars"):
-        run([spark, REPOSITORY / "scripts" / "fetch_jars.py"])
-    if with_archive:
-        with step("class archive, which makes Spark start faster"):
-            run([spark, REPOSITORY / "scripts" / "archive_classes.py"])
+        run([TO_RUN[0].python, REPOSITORY / "scripts" / "fetch_jars.py"])
+    for environment in environments if with_archive else ():
+        if environment.name in WITH_SPARK:
+            with step(f"class archive of .venv/{environment.name}, with which Spark starts faster"):
+                run([environment.python, REPOSITORY / "scripts" / "archive_classes.py"])
     (ENVIRONMENTS_FOLDER / ".python").write_text(sys.executable + "\n", encoding="utf-8")
 
 
@@ -191,7 +192,7 @@ def _lay_over(environment: Environment, below: Path) -> None:
 
 
 def _environ() -> dict[str, str]:
-    environ = {**os.environ, "UV_PYTHON_DOWNLOADS": "never", "PYTHONPATH": str(REPOSITORY / "plugins")}
+    environ = {**os.environ, "UV_PYTHON_DOWNLOADS": "never", "PYTHONPATH": f"{REPOSITORY / 'plugins'}:{REPOSITORY}"}
     environ.setdefault("UV_HTTP_TIMEOUT", "120")
     environ.pop("VIRTUAL_ENV", None)
     # Who told pip of a mirror of the package index means every installer.

@@ -6,8 +6,11 @@ import sys
 from collections.abc import Iterator
 
 import pyarrow as pa
-from pyspark.sql import SparkSession, Window
+from pyspark.sql import Window
 from pyspark.sql import functions as F
+
+from marketlake.settings import load_settings
+from spark_jobs.lib.session import build_session
 
 
 def _as_they_are(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -15,16 +18,7 @@ def _as_they_are(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def run(folder: str) -> None:
-    spark = (
-        SparkSession.builder.appName("class archive")
-        .config("spark.sql.extensions", "io.delta.sql.DeltaSparkSessionExtension")
-        .config("spark.sql.catalog.spark_catalog", "org.apache.spark.sql.delta.catalog.DeltaCatalog")
-        .config("spark.sql.execution.arrow.pyspark.enabled", "true")
-        .config("spark.sql.shuffle.partitions", "2")
-        .config("spark.databricks.delta.snapshotPartitions", "2")
-        .config("spark.ui.enabled", "false")
-        .getOrCreate()
-    )
+    spark = build_session("class archive", load_settings())
     path = f"{folder}/table"
     price = F.col("id").cast("decimal(28,12)")
     rows = spark.range(1000).select(

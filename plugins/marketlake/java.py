@@ -138,7 +138,8 @@ def appcds_archive_path(home: Path) -> Path:
     parts = [str(home), release.read_text(errors="replace") if release.is_file() else str(java_major(home))]
     # In the folder's own order: that is the order in which the JVM expands the class path's wildcard.
     parts += [str(folder), *os.listdir(folder), *(f"{jar.file_name} {jar.sha256}" for jar in locked_jars())]
-    return CACHE_FOLDER / f"spark-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}.jsa"
+    key = hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]
+    return CACHE_FOLDER / f"classes-{spark_python().parents[1].name}-{key}.jsa"
 
 
 def appcds_archive(home: Path | None = None) -> Path | None:
