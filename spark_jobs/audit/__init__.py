@@ -1,1 +1,7 @@
 """The judgement of typed rows before anything is committed."""
+
+from __future__ import annotations
+
+from spark_jobs.audit.judge import Judgement, judge
+
+__all__ = ["Judgement", "judge"]

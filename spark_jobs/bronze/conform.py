@@ -31,7 +31,9 @@ _FILES_PER_TASK = 4
 
 
 def conform(spark: SparkSession, manifests: Sequence[Manifest], dataset: Dataset, *, area: LandingArea) -> DataFrame:
-    """Return the typed rows of the manifests, with `fate`, `digest` and the columns of `conformed_columns`.
+    """Return the typed rows of the manifests, with their fate and digest: the columns of `conformed_columns`.
+
+    `place` numbers the rows of a key and source in their order, from 1, repeats included.
 
     Reading happens in the executors when the frame is used; a file that its reader holds fails that action.
     """
@@ -67,7 +69,7 @@ def landed_sources(manifests: Sequence[Manifest], area: LandingArea) -> list[Lan
 def conformed_columns(dataset: Dataset) -> list[str]:
     """Return the names of the columns of conformed rows."""
     partitions = [c.name for c in dataset.columns if c.name.startswith("partition_")]
-    return [*(column.name for column in typed_columns(dataset)), "digest", *partitions, *EXTRA_COLUMNS]
+    return [*(column.name for column in typed_columns(dataset)), "digest", *partitions, *EXTRA_COLUMNS, "place"]
 
 
 def digest_sql(dataset: Dataset, prefix: str = "") -> str:
@@ -105,7 +107,7 @@ def _derived(landed: DataFrame, dataset: Dataset) -> DataFrame:
     }
     if "partition_month" in dataset.column_names:
         derived["partition_month"] = F.date_format(time, "yyyy-MM")
-    return landed.withColumns(derived).select(*conformed_columns(dataset))
+    return landed.withColumns(derived)
 
 
 def _collapsed(rows: DataFrame, dataset: Dataset) -> DataFrame:
@@ -117,4 +119,5 @@ def _collapsed(rows: DataFrame, dataset: Dataset) -> DataFrame:
     is_whole = " and ".join(["unreadable is null", *(f"{name} is not null" for name in needed)])
     repeats = (F.col("fate") == KEPT) & F.expr(is_whole) & (F.lag("digest").over(in_order) == F.col("digest"))
     fate = F.when(repeats, F.lit(COLLAPSED)).otherwise(F.col("fate"))
-    return rows.withColumn("fate", fate).select(*conformed_columns(dataset))
+    numbered = rows.withColumns({"fate": fate, "place": F.row_number().over(in_order)})
+    return numbered.select(*conformed_columns(dataset))

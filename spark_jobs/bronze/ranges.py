@@ -1,0 +1,77 @@
+"""Key times of a load on the driver, as ranges: what of each answer is present, rejected, agreed with, new.
+
+A time is eight bytes, so a million keys are cheap to bring here, and cutting them into ranges is one pass of numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from marketlake.instants import Window
+from marketlake.ledger.answers import EVENT_STEP
+from marketlake.timeframes import timeframe_length
+
+Times = npt.NDArray[np.int64]
+NONE: Times = np.empty(0, dtype=np.int64)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def step_of(timeframe: str) -> timedelta:
+    """Return the length that one key stands for: a candle's, or a minute for events."""
+    return timeframe_length(timeframe) if timeframe else EVENT_STEP
+
+
+def times_by_answer(rows: DataFrame, time_column: str) -> dict[int, Times]:
+    """Return, per answer number, the sorted distinct key times of the rows, µs since 1970; rows without one are none."""
+    table = (
+        rows.where(F.col(time_column).isNotNull()).select("answer_no", F.unix_micros(time_column).alias("us")).toArrow()
+    )
+    answers = table.column("answer_no").to_numpy()
+    times = table.column("us").to_numpy()
+    return {int(number): np.unique(times[answers == number]) for number in np.unique(answers)}
+
+
+def without(times: Times, taken: Times) -> Times:
+    """Return the times that are not among the taken ones."""
+    return np.setdiff1d(times, taken, assume_unique=True)
+
+
+def ranges(times: Times, step: timedelta, *, bridge: timedelta | None = None) -> list[Window]:
+    """Return the ranges that the sorted times cover, each from its start for one step, neighbours joined.
+
+    `bridge` joins ranges too that lie no further apart than that.
+    """
+    if not times.size:
+        return []
+    step_us = step // timedelta(microseconds=1)
+    reach = step_us + (0 if bridge is None else bridge // timedelta(microseconds=1))
+    breaks = np.flatnonzero(np.diff(times) > reach)
+    starts = times[np.concatenate(([0], breaks + 1))]
+    ends = times[np.concatenate((breaks, [times.size - 1]))] + step_us
+    return [Window(_instant(start), _instant(end)) for start, end in zip(starts, ends, strict=True)]
+
+
+def merged(groups: Iterable[Times]) -> Times:
+    """Return the sorted distinct times of all groups."""
+    arrays = list(groups)
+    return np.unique(np.concatenate(arrays)) if arrays else NONE
+
+
+def count(groups: Mapping[int, Times]) -> int:
+    """Return how many times the groups have together."""
+    return sum(int(times.size) for times in groups.values())
+
+
+def instants_of(times: Times) -> tuple[datetime | None, datetime | None]:
+    """Return the first and the last of sorted times, None where there are none."""
+    return (_instant(times[0]), _instant(times[-1])) if times.size else (None, None)
+
+
+def _instant(microseconds: np.int64) -> datetime:
+    return _EPOCH + timedelta(microseconds=int(microseconds))

@@ -1,0 +1,210 @@
+"""Which observations become rows of bronze: append-only revisions (LAKE-12; design, rule 1).
+
+Pure transforms. Each source's rows are compared with its own newest row, or, where it has none, with the best other
+source's if that ranks at least as high; sources are taken best first, so that one batch with several of them gives the
+same as one batch each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+from pyspark.sql.window import WindowSpec
+
+from marketlake.datasets import SOURCE_PRECEDENCE, Dataset
+from marketlake.datasets.current import source_rank_sql
+
+# What the batch's rows need beside the dataset's columns to be put in order.
+ORDER = ("received_at", "answer_no", "file_no", "source_position")
+
+
+@dataclass(frozen=True)
+class Revised:
+    """The accepted rows of a batch, compared.
+
+    `observed` has every row with `is_changed` and `other`, the best other source's row; `appended` are the new rows of
+    bronze, without load_id and known_at. `release` gives back the memory of what was kept between the two.
+    """
+
+    observed: DataFrame
+    appended: DataFrame
+    kept: tuple[DataFrame, ...] = ()
+
+    def release(self) -> None:
+        """Forget the compared rows."""
+        for frame in self.kept:
+            frame.unpersist()
+
+
+def stored_columns(dataset: Dataset) -> list[str]:
+    """Return the columns of a new row of bronze before its commit stamps load_id and known_at."""
+    return [name for name in dataset.column_names if name not in ("load_id", "known_at")]
+
+
+def first_revisions(accepted: DataFrame, dataset: Dataset) -> Revised:
+    """Return the rows of a range of which nothing is known yet, each key and source once: all are revision 0."""
+    observed = accepted.withColumns({"revision": F.lit(0).cast("bigint"), "is_changed": F.lit(True)})
+    return Revised(observed, _stored(observed, dataset))
+
+
+def revise(
+    accepted: DataFrame,
+    existing: DataFrame,
+    dataset: Dataset,
+    *,
+    sources: Sequence[str],
+    agreements: DataFrame | None = None,
+) -> Revised:
+    """Return what the accepted rows add to the existing ones.
+
+    `existing` has the table's rows of the same range, all sources and revisions, without load_id and known_at.
+    `agreements` (symbol, timeframe,
+    source, range_start, range_end, agreed_at) says until when a source has agreed with what is there; an older row
+    that differs is followed by the agreed values again.
+    """
+    ranked = sorted(sources, key=SOURCE_PRECEDENCE.index)
+    observed, appended = list[DataFrame](), list[DataFrame]()
+    held = existing
+    for source in ranked:
+        compared = _compared(accepted.where(F.col("source") == source), held, dataset, source).persist()
+        new = _stored(compared.where("is_changed"), dataset)
+        if agreements is not None:
+            new = new.unionByName(_agreed_again(compared, agreements, dataset))
+        observed.append(compared)
+        appended.append(new)
+        held = held.unionByName(new.select(*held.columns))
+    return Revised(_union(observed), _union(appended), tuple(observed))
+
+
+def retractions(existing: DataFrame, present: DataFrame, covered: DataFrame, dataset: Dataset) -> DataFrame:
+    """Return a retracting row for each key that a re-issued archive covers and no longer has.
+
+    `present` holds the keys of the new files, `covered` their ranges (symbol, timeframe, source, range_start,
+    range_end, received_at, source_ref). The values are those of the row that is retracted.
+    """
+    newest = (
+        existing.withColumn("_place", F.row_number().over(_newest_first(dataset)))
+        .where((F.col("_place") == 1) & ~F.col("is_retracted"))
+        .drop("_place")
+    )
+    new = covered.select(
+        "symbol",
+        "source",
+        *(["timeframe"] if dataset.has_timeframes else []),
+        "range_start",
+        "range_end",
+        F.col("received_at").alias("_received_at"),
+        F.col("source_ref").alias("_source_ref"),
+    )
+    market = ["symbol", "source", *(["timeframe"] if dataset.has_timeframes else [])]
+    time = F.col(dataset.time_column)
+    gone = (
+        newest.join(F.broadcast(new), on=market, how="inner")
+        .where((time >= F.col("range_start")) & (time < F.col("range_end")))
+        .where(F.col("received_at") < F.col("_received_at"))
+        .join(present.select(*dataset.key, "source").distinct(), on=[*dataset.key, "source"], how="left_anti")
+    )
+    return _stored(
+        gone.withColumns(
+            {
+                "received_at": F.col("_received_at"),
+                "source_ref": F.col("_source_ref"),
+                "revision": F.col("revision") + 1,
+                "is_retracted": F.lit(True),
+            }
+        ),
+        dataset,
+    )
+
+
+def _compared(rows: DataFrame, existing: DataFrame, dataset: Dataset, source: str) -> DataFrame:
+    """Return one source's rows with what is known of their keys, `is_changed` and `revision`."""
+    joined = rows.join(_known(existing, dataset, source), on=list(dataset.key), how="left")
+    in_order = Window.partitionBy(*dataset.key).orderBy(*ORDER)
+    before = F.lag("digest").over(in_order)
+    is_changed = F.when(before.isNull(), _differs_from_known(dataset, source)).otherwise(before != F.col("digest"))
+    so_far = in_order.rowsBetween(Window.unboundedPreceding, Window.currentRow)
+    return joined.withColumn("is_changed", is_changed).withColumn(
+        "revision",
+        F.coalesce("own_revision", F.lit(-1).cast("bigint")) + F.sum(F.col("is_changed").cast("bigint")).over(so_far),
+    )
+
+
+def _known(existing: DataFrame, dataset: Dataset, source: str) -> DataFrame:
+    """Return per key: `own`, the source's newest row; `own_revision`, its highest; `other`, the best other source's."""
+    is_own = F.col("source") == source
+    row = F.struct(
+        *(column.name for column in dataset.value_columns),
+        *("source", "source_ref", "digest", "is_retracted", "received_at"),
+        F.expr(source_rank_sql()).alias("rank"),
+    )
+    newest = F.struct("received_at", "revision")
+    best = F.struct((-F.expr(source_rank_sql())).alias("rank"), "received_at", "revision")
+    return existing.groupBy(*dataset.key).agg(
+        F.max_by(row, F.when(is_own, newest)).alias("own"),
+        F.max(F.when(is_own, F.col("revision"))).alias("own_revision"),
+        F.max_by(row, F.when(~is_own, best)).alias("other"),
+    )
+
+
+def _differs_from_known(dataset: Dataset, source: str) -> Column:
+    """Say whether the first new row of a key tells anything new. Values that one side lacks are not compared."""
+    rank = SOURCE_PRECEDENCE.index(source)
+    from_own = F.col("own.is_retracted") | (F.col("own.digest") != F.col("digest"))
+    is_reference = (F.col("other.rank") <= rank) & ~F.col("other.is_retracted")
+    different = [
+        F.coalesce(F.col(f"other.{column.name}") != F.col(column.name), F.lit(False))
+        for column in dataset.value_columns
+    ]
+    from_other = ~is_reference | reduce(lambda left, right: left | right, different)
+    return F.when(F.col("own").isNotNull(), from_own).otherwise(F.coalesce(from_other, F.lit(True)))
+
+
+def _agreed_again(compared: DataFrame, agreements: DataFrame, dataset: Dataset) -> DataFrame:
+    """Return the agreed values as a further revision for keys whose changed row is older than the agreement."""
+    market = ["symbol", "source", *(["timeframe"] if dataset.has_timeframes else [])]
+    last = Window.partitionBy(*dataset.key).orderBy(*(F.col(name).desc() for name in ORDER))
+    known = F.coalesce("own", F.when(F.col("other.rank") <= F.expr(source_rank_sql()), F.col("other")))
+    late = (
+        compared.withColumn("_last", F.row_number().over(last))
+        .where((F.col("_last") == 1) & (F.col("revision") > F.coalesce("own_revision", F.lit(-1))))
+        .withColumn("_known", known)
+        .where("_known is not null and not _known.is_retracted and _known.digest <> digest")
+        .where(F.col("own").isNull() | (F.col("own.received_at") <= F.col("received_at")))
+        .join(F.broadcast(agreements), on=market, how="inner")
+        .where(F.col(dataset.time_column).between(F.col("range_start"), F.col("range_end")))
+        .where((F.col(dataset.time_column) < F.col("range_end")) & (F.col("agreed_at") > F.col("received_at")))
+    )
+    values = {column.name: F.col(f"_known.{column.name}") for column in dataset.value_columns}
+    return _stored(
+        late.withColumns(
+            {
+                **values,
+                "digest": F.col("_known.digest"),
+                "source_ref": F.col("_known.source_ref"),
+                "received_at": F.col("agreed_at"),
+                "revision": F.col("revision") + 1,
+            }
+        ),
+        dataset,
+    )
+
+
+def _stored(rows: DataFrame, dataset: Dataset) -> DataFrame:
+    """Return the dataset's columns but those that the commit stamps."""
+    if "is_retracted" not in rows.columns:
+        rows = rows.withColumn("is_retracted", F.lit(False))
+    return rows.select(*stored_columns(dataset))
+
+
+def _newest_first(dataset: Dataset) -> WindowSpec:
+    newest = (F.col("received_at").desc(), F.col("revision").desc())
+    return Window.partitionBy(*dataset.key, "source").orderBy(*newest)
+
+
+def _union(frames: Sequence[DataFrame]) -> DataFrame:
+    return reduce(lambda left, right: left.unionByName(right), frames)

@@ -1,0 +1,172 @@
+"""Delta tables of the lake: how they are made, and how a load commits to one exactly once.
+
+Tables are made and their log is asked without Spark (delta-rs), which costs milliseconds; rows are written by Spark.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
+from pyspark.sql import DataFrame
+
+from marketlake.datasets import Column, Dataset
+from marketlake.errors import DataError
+from marketlake.lake.files import table_path
+from marketlake.lake.schemas import ARROW_TYPES
+
+# Readable by every engine: no deletion vectors, no column mapping. Ids of loads outlive the rows of the log.
+PROPERTIES = {
+    "delta.deletedFileRetentionDuration": "interval 30 days",
+    "delta.logRetentionDuration": "interval 30 days",
+    "delta.setTransactionRetentionDuration": "interval 90 days",
+    "delta.enableDeletionVectors": "false",
+    "delta.targetFileSize": "25165824",
+    "delta.dataSkippingNumIndexedCols": "40",
+    # CHECK constraints need this much of a writer.
+    "delta.minWriterVersion": "3",
+}
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """A table as the registry wants it; `constraints` are CHECKs by name."""
+
+    name: str
+    columns: tuple[Column, ...]
+    partitioned_by: tuple[str, ...]
+    sorted_by: tuple[str, ...]
+    doc: str
+    constraints: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def column_names(self) -> list[str]:
+        """The names of the columns, in order."""
+        return [column.name for column in self.columns]
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A committed append: the table's version after it, and whether it was found there already."""
+
+    version: int
+    is_repeat: bool
+
+
+def bronze_spec(dataset: Dataset) -> TableSpec:
+    """Return the bronze table of a dataset. CHECKs are the last line behind the split (LAKE-09)."""
+    names = set(dataset.column_names)
+    checks = {
+        "high_is_not_below_low": ("high >= low", {"high", "low"}),
+        "volume_is_not_negative": ("volume >= 0", {"volume"}),
+        "revision_is_not_negative": ("revision >= 0", {"revision"}),
+    }
+    return TableSpec(
+        name=dataset.table,
+        columns=dataset.columns,
+        partitioned_by=dataset.partitioned_by,
+        sorted_by=dataset.sorted_by,
+        doc=dataset.doc,
+        constraints=tuple((name, check) for name, (check, reads) in checks.items() if reads <= names),
+    )
+
+
+def ensure_table(root: str, spec: TableSpec) -> str:
+    """Return the path of the table; it is made in one commit if it is not there."""
+    path = table_path(root, spec.name)
+    if _open(path) is None:
+        _create(path, spec)
+    return path
+
+
+def append_once(frame: DataFrame, root: str, spec: TableSpec, *, load_id: str, run_id: str, typed_rows: int) -> Commit:
+    """Append the frame under the load's transaction id; a load that is there already is not written again.
+
+    Raises:
+        DataError: the frame's columns are not the table's, or the id is there with another count of typed rows.
+    """
+    path = ensure_table(root, spec)
+    check_columns(frame, spec)
+    found = committed_rows(path, load_id)
+    if found is not None:
+        if found not in (typed_rows, -1):
+            raise DataError(
+                f"{spec.name} holds load {load_id} with {found} typed rows, now there are {typed_rows}: the landed "
+                "files or the conformer changed without a new version"
+            )
+        return Commit(DeltaTable(path).version(), is_repeat=True)
+    metadata = {"load_id": load_id, "run_id": run_id, "typed_rows": typed_rows}
+    (
+        frame.select(*spec.column_names)
+        .repartition(*spec.partitioned_by)
+        .sortWithinPartitions(*spec.partitioned_by, *spec.sorted_by)
+        .write.format("delta")
+        .mode("append")
+        .option("txnAppId", load_id)
+        .option("txnVersion", 0)
+        .option("userMetadata", json.dumps(metadata))
+        .save(path)
+    )
+    return Commit(DeltaTable(path).version(), is_repeat=False)
+
+
+def committed_rows(path: str, load_id: str) -> int | None:
+    """Return the typed rows of a load that the table holds, -1 where the log no longer says, None if it holds none."""
+    table = _open(path)
+    if table is None or table.transaction_version(load_id) is None:
+        return None
+    for commit in table.history():
+        try:
+            metadata = json.loads(commit.get("userMetadata") or "{}")
+        except ValueError:
+            continue
+        if isinstance(metadata, dict) and metadata.get("load_id") == load_id:
+            return int(metadata["typed_rows"])
+    return -1
+
+
+def check_columns(frame: DataFrame, spec: TableSpec) -> None:
+    """Do nothing if the frame has exactly the table's columns and types; nullability is the table's to enforce.
+
+    Raises:
+        DataError: it has not; the text names each difference.
+    """
+    found = dict(frame.dtypes)
+    wanted = {column.name: column.spark_type for column in spec.columns}
+    problems = [
+        f"{name} is {found[name]}, the table has {wanted[name]}"
+        for name in wanted
+        if found.get(name) not in (wanted[name], None)
+    ]
+    problems += [f"{name} is missing" for name in wanted if name not in found]
+    problems += [f"{name} is not a column of the table" for name in found if name not in wanted]
+    if problems:
+        raise DataError(f"rows for {spec.name} do not fit its schema, nothing is written: {'; '.join(problems)}")
+
+
+def _open(path: str) -> DeltaTable | None:
+    try:
+        return DeltaTable(path)
+    except TableNotFoundError:
+        return None
+
+
+def _create(path: str, spec: TableSpec) -> None:
+    fields = [
+        pa.field(column.name, ARROW_TYPES[column.type], column.is_nullable, metadata={"comment": column.doc})
+        for column in spec.columns
+    ]
+    checks = {f"delta.constraints.{name}": check for name, check in spec.constraints}
+    DeltaTable.create(
+        path,
+        schema=pa.schema(fields),
+        mode="ignore",
+        partition_by=list(spec.partitioned_by),
+        name=spec.name.partition(".")[2],
+        description=spec.doc,
+        configuration={**PROPERTIES, **checks},
+        raise_if_key_not_exists=False,
+    )
