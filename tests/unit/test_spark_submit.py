@@ -55,8 +55,8 @@ def test_executors_of_a_cluster_get_the_jars_too(tmp_path: Path) -> None:
 
 
 def test_unknown_job_and_wrong_java_are_named(settings: Settings, tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match=r"no Spark job spark_jobs/bronze/laod\.py"):
-        spark_submit_command(settings, "spark_jobs/bronze/laod.py")
+    with pytest.raises(SetupError, match=r"no Spark job spark_jobs/bronze/lode\.py"):
+        spark_submit_command(settings, "spark_jobs/bronze/lode.py")
     with pytest.raises(SetupError, match="JAVA_HOME"):
         spark_submit_command(settings, A_SCRIPT, environ={"JAVA_HOME": str(tmp_path)})
 
