@@ -77,11 +77,33 @@ def pyramid(key: int, amplitudes: tuple[float, ...], first: int, count: int, *, 
             walk = _refine(walk, bounds[level + 1][0], start, size)
         if amplitudes[level]:
             indices = np.arange(start, start + size, dtype=np.int64)
-            noise = (2.0 * units((key + level) % 2**64, indices) - 1.0) * amplitudes[level]
-            if calm is not None and level < 7:
-                noise *= _storminess(calm, indices >> (2 * (7 - level)))
-            walk = walk + noise
+            walk = walk + _knots(key, amplitudes[level], level, indices, calm)
     return walk
+
+
+def pyramid_at(key: int, amplitudes: tuple[float, ...], indices: Ints, *, calm: int | None = None) -> Floats:
+    """Return what `pyramid` has at single indices, however far apart, to the last bit."""
+    top = len(amplitudes) - 1
+    offsets = np.arange(3, dtype=np.int64)
+    walk = np.zeros((len(indices), 3))
+    for level in range(top, -1, -1):
+        knots = (indices >> (2 * level))[:, None] + offsets
+        if level < top:
+            parent = (knots >> 2) - (indices >> (2 * (level + 1)))[:, None]
+            left = np.take_along_axis(walk, parent, axis=1)
+            right = np.take_along_axis(walk, parent + 1, axis=1)
+            walk = left + (right - left) * ((knots & 3) / _FACTOR)
+        if amplitudes[level]:
+            noise = _knots(key, amplitudes[level], level, knots.reshape(-1), calm)
+            walk = walk + noise.reshape(walk.shape)
+    return walk[:, 0]
+
+
+def _knots(key: int, amplitude: float, level: int, indices: Ints, calm: int | None) -> Floats:
+    noise = (2.0 * units((key + level) % 2**64, indices) - 1.0) * amplitude
+    if calm is not None and level < 7:
+        noise *= _storminess(calm, indices >> (2 * (7 - level)))
+    return noise
 
 
 def _bounds(first: int, count: int, top: int) -> list[tuple[int, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from marketlake.sandbox.listings import SPOT, Listing
-from marketlake.sandbox.noise import Floats, Ints, exponential, key_of, pyramid
+from marketlake.sandbox.noise import Floats, Ints, exponential, key_of, pyramid, pyramid_at
 
 # ± in log price at every 4^k minutes: 0.55 at two years, half for each level below, so a minute moves by about 5 bps.
 _WALK = tuple(0.55 / 2 ** (10 - level) for level in range(11))
@@ -18,29 +18,28 @@ _CLAMP = 0.0005
 
 def price_levels(seed: int, listing: Listing, first_minute: int, count: int) -> Floats:
     """Return the price, in quote, at `count` consecutive minute boundaries from `first_minute` (since 1970)."""
-    levels = spot_levels(seed, listing, first_minute, count)
-    return levels if listing.venue == SPOT else levels * (1.0 + premiums(seed, listing, first_minute, count))
-
-
-def spot_levels(seed: int, listing: Listing, first_minute: int, count: int) -> Floats:
-    """Return the price of the pair itself, which the perpetual's index follows."""
-    pair = listing.asset_pair
-    walk = pyramid(key_of(seed, pair, "walk"), _WALK, first_minute, count, calm=key_of(seed, pair, "calm"))
     minutes = np.arange(first_minute, first_minute + count, dtype=np.int64)
-    passed = np.clip((minutes - _TREND_FROM) / (_TREND_TO - _TREND_FROM), 0.0, 1.0)
-    growth = _log_ratio(listing.price_now / listing.price_then)
-    walk += passed * growth
-    return exponential(walk) * listing.price_then
+    walk = pyramid(*_walk(seed, listing), first_minute, count, calm=_calm(seed, listing))
+    levels = _levels(listing, walk, minutes)
+    if listing.venue == SPOT:
+        return levels
+    return levels * (1.0 + (_INTEREST + pyramid(*_premium(seed, listing), first_minute, count)))
 
 
-def premiums(seed: int, listing: Listing, first_minute: int, count: int) -> Floats:
-    """Return (perpetual − spot) / spot at consecutive minute boundaries."""
-    return _INTEREST + pyramid(key_of(seed, listing.asset_pair, "premium"), _PREMIUM, first_minute, count)
+def price_at(seed: int, listing: Listing, minutes: Ints) -> Floats:
+    """Return `price_levels` at single minutes, far apart as they may be."""
+    levels = index_at(seed, listing, minutes)
+    return levels if listing.venue == SPOT else levels * (1.0 + premium_at(seed, listing, minutes))
+
+
+def index_at(seed: int, listing: Listing, minutes: Ints) -> Floats:
+    """Return the price of the pair itself, which the perpetual's index follows, at single minutes."""
+    return _levels(listing, pyramid_at(*_walk(seed, listing), minutes, calm=_calm(seed, listing)), minutes)
 
 
 def premium_at(seed: int, listing: Listing, minutes: Ints) -> Floats:
-    """Return the premium at single minutes, far apart as they may be."""
-    return np.array([premiums(seed, listing, int(minute), 1)[0] for minute in minutes], dtype=np.float64)
+    """Return (perpetual − spot) / spot at single minutes."""
+    return _INTEREST + pyramid_at(*_premium(seed, listing), minutes)
 
 
 def funding_rates(premium: Floats) -> Ints:
@@ -50,6 +49,24 @@ def funding_rates(premium: Floats) -> Ints:
     """
     rate = premium + np.clip(_INTEREST - premium, -_CLAMP, _CLAMP)
     return np.rint(rate * 1e8).astype(np.int64)
+
+
+def _walk(seed: int, listing: Listing) -> tuple[int, tuple[float, ...]]:
+    return key_of(seed, listing.asset_pair, "walk"), _WALK
+
+
+def _calm(seed: int, listing: Listing) -> int:
+    return key_of(seed, listing.asset_pair, "calm")
+
+
+def _premium(seed: int, listing: Listing) -> tuple[int, tuple[float, ...]]:
+    return key_of(seed, listing.asset_pair, "premium"), _PREMIUM
+
+
+def _levels(listing: Listing, walk: Floats, minutes: Ints) -> Floats:
+    passed = np.clip((minutes - _TREND_FROM) / (_TREND_TO - _TREND_FROM), 0.0, 1.0)
+    growth = _log_ratio(listing.price_now / listing.price_then)
+    return exponential(walk + passed * growth) * listing.price_then
 
 
 def _log_ratio(ratio: float) -> float:

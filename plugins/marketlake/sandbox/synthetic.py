@@ -15,7 +15,7 @@ from marketlake.sandbox.intervals import next_open, open_of
 from marketlake.sandbox.listings import Listing, synthetic_listings
 from marketlake.sandbox.market import ArchivePath, Ask, KlineRow, Record
 from marketlake.sandbox.noise import Ints, bits, key_of
-from marketlake.sandbox.prices import funding_rates, premium_at, price_levels, spot_levels
+from marketlake.sandbox.prices import funding_rates, index_at, premium_at, price_at
 from marketlake.sandbox.series import Series
 from marketlake.sandbox.tape import MINUTE_MS, Fills, Tape
 from marketlake.sandbox.texts import decimal_texts
@@ -84,8 +84,7 @@ class SyntheticMarket:
         inside = (times >= max(start_ms, listing.listed_ms + 1)) & (times < end_ms)
         times, minutes = times[inside], nominal[inside] // MINUTE_MS
         rates = funding_rates(premium_at(self.seed, listing, minutes))
-        marks = [price_levels(self.seed, listing, int(minute), 1)[0] for minute in minutes]
-        return times, rates, np.rint(np.array(marks) * 1e8).astype(np.int64)
+        return times, rates, np.rint(price_at(self.seed, listing, minutes) * 1e8).astype(np.int64)
 
     def agg_trades(self, listing: Listing, ask: Ask) -> list[Record]:
         """Return a page of aggregate trades, by id where `from_id` is given."""
@@ -117,12 +116,10 @@ class SyntheticMarket:
     def premium_index(self, listing: Listing, now_ms: int) -> Record:
         """Return mark price, index price and the funding rate settled last."""
         minute, part = divmod(now_ms, MINUTE_MS)
+        both = np.array([minute, minute + 1], dtype=np.int64)
         mark, index = (
-            levels[0] + (levels[1] - levels[0]) * (part / MINUTE_MS)
-            for levels in (
-                price_levels(self.seed, listing, minute, 2),
-                spot_levels(self.seed, listing, minute, 2),
-            )
+            float(ends[0] + (ends[1] - ends[0]) * (part / MINUTE_MS))
+            for ends in (price_at(self.seed, listing, both), index_at(self.seed, listing, both))
         )
         settled = self.funding(listing, Ask(now_ms, limit=1))
         interval = listing.funding_interval_hours * _HOUR_MS
