@@ -1,0 +1,197 @@
+{#- Make the function that walks over arrays of candles from the first one on; see indicator_walk.sql. -#}
+{% macro create_indicator_walk_of() %}
+create or replace function {{ walk_schema() }}.indicator_walk_of(
+    market_timeframe text,
+    open_times timestamptz[],
+    highs numeric[],
+    lows numeric[],
+    closing numeric[],
+    volumes numeric[],
+    quote_volumes numeric[]
+) returns table (
+    open_time timestamptz
+    {%- for name, type in walk_columns() %},
+    {{ name }} {{ type }}
+    {%- endfor %}
+)
+language plpgsql
+immutable
+as $walk$
+#variable_conflict use_column
+declare
+    {{ walk_variables() }}
+begin
+    {{ walk_start() }}
+    for {{ walk_targets([]) }} in
+        with candles as (
+            select given.*
+            from unnest(open_times, highs, lows, closing, volumes, quote_volumes)
+                as given (open_time, high, low, close, volume, quote_volume)
+        )
+        {{ windowed_candles([]) }}
+    loop
+        state_before := null;
+        if open_time >= block_end then
+            {{ walk_begin_block() }}
+        end if;
+        {{ walk_step() }}
+        {{ walk_return_row() }}
+        {{ walk_step_on() }}
+    end loop;
+end;
+$walk$
+{% endmacro %}
+
+{#-
+    Make the function that walks over a market's chosen candles where they changed, in ranges that are sorted and do not
+    overlap. What it returns replaces what is stored: it deletes the rows between a restart and the end of that walk. A
+    range from -infinity starts at the market's first candle and looks at nothing that is stored.
+-#}
+{% macro create_indicator_walk(candles, stored) %}
+create or replace function {{ walk_schema() }}.indicator_walk(
+    market_symbol text,
+    market_timeframe text,
+    range_starts timestamptz[],
+    range_ends timestamptz[]
+) returns table (
+    open_time timestamptz
+    {%- for name, type in carried_columns() + walk_columns() %},
+    {{ name }} {{ type }}
+    {%- endfor %}
+)
+language plpgsql
+as $walk$
+#variable_conflict use_column
+declare
+    {{ walk_variables() }}
+    place integer := 1;
+    changed_until timestamptz;
+    read_from timestamptz;
+    restart_at timestamptz;
+    state double precision[];
+    walked_until timestamptz;
+    is_stored boolean;
+begin
+    while place <= cardinality(range_starts) loop
+        {{ walk_start() }}
+        {{ walk_restart(candles, stored) }}
+        walked_until := 'infinity';
+        for {{ walk_targets(carried_columns()) }} in
+            with candles as (
+                select chosen.*
+                from {{ candles }} as chosen
+                where chosen.symbol = market_symbol
+                    and chosen.timeframe = market_timeframe
+                    and chosen.open_time >= read_from
+            )
+            {{ windowed_candles(carried_columns()) }}
+        loop
+            if open_time < restart_at then
+                {{ walk_fill() }}
+                continue;
+            end if;
+            state_before := null;
+            if open_time >= block_end then
+                {{ walk_begin_block() }}
+                while place <= cardinality(range_starts) and range_starts[place] < block_end loop
+                    changed_until := greatest(changed_until, range_ends[place]);
+                    place := place + 1;
+                end loop;
+                -- From here on, all that a row looks back to is as it was when the stored rows were computed.
+                if oldest_open_time >= changed_until and {{ walk_agrees(stored) }} then
+                    walked_until := open_time;
+                    exit;
+                end if;
+            end if;
+            {{ walk_step() }}
+            {{ walk_return_row() }}
+            {{ walk_step_on() }}
+        end loop;
+        if is_stored then
+            delete from {{ stored }} as rows
+            where rows.symbol = market_symbol
+                and rows.timeframe = market_timeframe
+                and rows.open_time >= restart_at
+                and rows.open_time < walked_until;
+        end if;
+        exit when walked_until = 'infinity';
+    end loop;
+end;
+$walk$
+{% endmacro %}
+
+{#- Find the last stored state at or before the range's start; without one, walk from the market's first candle. -#}
+{% macro walk_restart(candles, stored) %}
+        state := null;
+        restart_at := '-infinity';
+        read_from := '-infinity';
+        is_stored := range_starts[place] > '-infinity';
+        if is_stored then
+            select rows.state_before, rows.open_time into state, restart_at
+            from {{ stored }} as rows
+            where rows.symbol = market_symbol
+                and rows.timeframe = market_timeframe
+                and rows.open_time <= range_starts[place]
+                and rows.state_before is not null
+            order by rows.open_time desc
+            limit 1;
+        end if;
+        changed_until := range_ends[place];
+        place := place + 1;
+        if state is null then
+            restart_at := '-infinity';
+        else
+            t := state[1];
+            {{ walk_weights() }}
+            {%- for name in walk_state() %}
+            {{ name }} := state[{{ loop.index + 1 }}];
+            {%- endfor %}
+            for back in reverse 100..1 loop
+                natrs[(t - back) & 127] := state[{{ walk_state() | length + 102 }} - back];
+            end loop;
+            select coalesce(min(before.open_time), restart_at), count(*) into read_from, t
+            from (
+                select chosen.open_time
+                from {{ candles }} as chosen
+                where chosen.symbol = market_symbol
+                    and chosen.timeframe = market_timeframe
+                    and chosen.open_time < restart_at
+                order by chosen.open_time desc
+                limit {{ look_back_candles() }}
+            ) as before;
+            t := state[1] - t;
+        end if;
+{% endmacro %}
+
+{#- Before the restart: fill the rings and what one candle leaves to the next, compute nothing that is smoothed. -#}
+{% macro walk_fill() %}
+                raw_k := case
+                    when highest_14 > lowest_14 then 100 * (close_price - lowest_14) / (highest_14 - lowest_14) else 0
+                end;
+                stoch_k := (raw_k_2 + raw_k_1 + raw_k) / 3;
+                typicals[t & 31] := typical_price;
+                closes[t & 255] := close_price;
+                day_end := date_trunc('day', open_time, 'UTC') + interval '1 day';
+                {{ walk_step_on() }}
+{% endmacro %}
+
+{#- Whether the state before this candle equals the stored one to 1e-12, relative, in every part. -#}
+{% macro walk_agrees(stored) -%}
+    exists (
+        select from {{ stored }} as rows
+        where rows.symbol = market_symbol
+            and rows.timeframe = market_timeframe
+            and rows.open_time = indicator_walk.open_time
+            and cardinality(rows.state_before) = cardinality(indicator_walk.state_before)
+            and not exists (
+                select from unnest(rows.state_before, indicator_walk.state_before) as parts (was, is_now)
+                where abs(parts.was - parts.is_now) > 1e-12 * greatest(abs(parts.was), abs(parts.is_now))
+            )
+    )
+{%- endmacro %}
+
+{#- The rows that hold state, found without a scan: one in {{ '1,024' }}. -#}
+{% macro index_indicator_blocks(relation) %}
+    create index if not exists market_data_indicators_blocks
+    on {{ relation }} (symbol, timeframe, open_time) where state_before is not null
+{% endmacro %}

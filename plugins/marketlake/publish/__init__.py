@@ -1,0 +1,1 @@
+"""Delta to Postgres: the current rows of changed ranges, and the dbt build over them."""
