@@ -128,10 +128,22 @@ def install_uv() -> Path:
 def run(command: Sequence[str | Path]) -> None:
     """Run a command with its messages on our standard error; raise SetupError when it fails."""
     words = [str(word) for word in command]
-    done = subprocess.run(words, env=_environ(), stdin=subprocess.DEVNULL, stdout=sys.stderr, cwd=REPOSITORY)
-    if done.returncode:
+    process = subprocess.Popen(
+        words,
+        env=_environ(),
+        cwd=REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if not line.startswith(" + "):  # hundreds of packages by name help nobody
+            print(f"    {line}", end="", file=sys.stderr, flush=True)
+    if process.wait():
         raise SetupError(
-            f"this failed with exit code {done.returncode}: {' '.join(words)}\n"
+            f"this failed with exit code {process.returncode}: {' '.join(words)}\n"
             "Its own words are above. Without network, or with a full disk, mend that and repeat: "
             "what is complete is kept."
         )
