@@ -144,6 +144,7 @@ class Quality(Section):
     stop_on_refused: bool = False
     attempts_before_unfillable: int = Field(default=3, ge=1)
     outage_calendar: bool = True
+    outage_calendar_file: str | None = None
     price_bounds: tuple[PriceBound, ...] = (
         PriceBound(symbol="BTC/USDT", low=1_000, high=200_000, valid_from="2018-01-01"),
         PriceBound(symbol="BTC/USD", low=1_000, high=200_000, valid_from="2018-01-01"),

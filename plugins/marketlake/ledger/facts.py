@@ -180,15 +180,15 @@ def _combine(tile: Tile | None, fact: Fact, load_id: str | None) -> Tile | None:
     if _keeps_its_retraction(tile, new):
         return tile
     winner = min((tile, new), key=_strength)
-    all_days = tuple(sorted({*tile.attempt_days, *new.attempt_days}))
+    retries = [item.retry_at for item in (tile, new) if item.retry_at and item.state == winner.state]
     if winner.state in ("pending", "rejected") or winner.cause == ATTEMPTS:
-        retries = [item.retry_at for item in (tile, new) if item.retry_at and winner.state == item.state]
-        is_closed = winner.cause == ATTEMPTS or not all(
-            item.retry_at for item in (tile, new) if item.state == winner.state
-        )
+        all_days = tuple(sorted({*tile.attempt_days, *new.attempt_days}))
+        is_closed = any(item.retry_at is None for item in (tile, new) if item.state == winner.state)
         winner = replace(winner, attempt_days=all_days, retry_at=None if is_closed else max(retries))
-    elif winner.state == "failed" and tile.cause == new.cause and tile.retry_at and new.retry_at:
-        winner = replace(winner, retry_at=max(tile.retry_at, new.retry_at))
+    if winner.cause == ATTEMPTS:
+        winner = replace(winner, source=min(tile.source, new.source, key=source_rank))
+    if winner.state == "failed" and not winner.is_refused:
+        winner = replace(winner, retry_at=max(retries, default=None))
     return _settle(winner, fact.settles_after)
 
 

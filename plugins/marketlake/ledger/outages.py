@@ -44,7 +44,7 @@ def outage_calendar(settings: Settings) -> tuple[Outage, ...]:
     """
     if not settings.quality.outage_calendar:
         return ()
-    chosen = getattr(settings.quality, "outage_calendar_file", None)
+    chosen = settings.quality.outage_calendar_file
     if chosen:
         path = Path(chosen)
         try:

@@ -36,7 +36,7 @@ def resolve_symbol(
     wanted = _alias(typed.upper(), aliases)
     if wanted in by_symbol:
         return _of_the_dataset(by_symbol[wanted], typed, instruments, dataset)
-    named = [item for item in instruments if wanted in _short_names(item)]
+    named = [item for item in instruments if wanted in _short_names(item, dataset)]
     fitting = [item for item in named if item.market_type in dataset.market_types]
     for market_type in _PLAINEST_FIRST:
         chosen = [item for item in fitting if item.market_type == market_type]
@@ -60,14 +60,17 @@ def _aliased(
     return target if target is not None and target.market_type in dataset.market_types else found
 
 
-def _short_names(instrument: Instrument) -> set[str]:
+def _short_names(instrument: Instrument, dataset: Dataset) -> set[str]:
     base, quote = instrument.base_asset.upper(), instrument.quote_asset.upper()
-    plain = {f"{base}{quote}", f"{base}-{quote}", f"{base}_{quote}", instrument.exchange_symbol.upper()}
+    own = {instrument.exchange_symbol.upper()}
+    plain = {f"{base}{quote}", f"{base}-{quote}", f"{base}_{quote}"}
     if instrument.market_type == "spot":
-        return plain
-    if instrument.market_type == "perpetual":
-        return plain | {name + _PERPETUAL for name in plain}
-    return {instrument.exchange_symbol.upper()}
+        return own | plain
+    if instrument.market_type != "perpetual":
+        return own
+    perpetual = {name + _PERPETUAL for name in own | plain}
+    # BTCUSD means the dollar market, not the perpetual beside it, unless only perpetuals can be meant.
+    return own | perpetual | (plain if dataset.market_types == ("perpetual",) else set())
 
 
 def _of_the_dataset(found: Instrument, typed: str, instruments: Sequence[Instrument], dataset: Dataset) -> Instrument:
