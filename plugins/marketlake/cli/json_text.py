@@ -19,8 +19,8 @@ from marketlake.instants import Window, format_instant
 def json_text(document: object) -> str:
     """Return the document's JSON on one line.
 
-    Decimals become text with every digit and no trailing zeros, whole decimals of scale 0 numbers; a float that JSON has
-    no form for becomes null; a naive timestamp has no Z.
+    Decimals become text with every digit and no trailing zeros, whole decimals of scale 0 numbers; a float that JSON
+    has no form for becomes null; a naive timestamp has no Z.
     """
     return json.dumps(plain(document), ensure_ascii=False, allow_nan=False)
 

@@ -1,4 +1,4 @@
-"""What a command prints: one JSON document for programs, or tables and sentences for people. Logs go to standard error."""
+"""What a command prints: one JSON document for programs, or tables for people. Logs go to standard error."""
 
 from __future__ import annotations
 
@@ -35,10 +35,13 @@ class Output:
         """Print a table for people; numbers are set to the right, None stays empty."""
         if self.as_json:
             return
+        listed = [list(row) for row in rows]
+        if not listed and title:
+            print(f"{title}: none", flush=True)
+            return
         from rich import box
         from rich.table import Table
 
-        listed = [list(row) for row in rows]
         table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", caption=note)
         for position, column in enumerate(columns):
             is_number = any(isinstance(row[position], int | float | Decimal) for row in listed)

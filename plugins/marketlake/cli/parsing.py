@@ -11,7 +11,6 @@ from marketlake.cli.commands import COMMANDS, Command, CommandModule
 from marketlake.errors import UsageError
 
 
-
 class CommandLineError(UsageError):
     """The command line cannot be read."""
 
@@ -70,7 +69,7 @@ def top_help() -> str:
         "Examples:",
         "  marketlake run --symbol BTC/USDT --timeframe 1h --start 2025-01-01 --end 2025-02-01 --build",
         "  marketlake coverage --symbol BTC/USDT",
-        "  marketlake sql \"select * from raw_market_data_1h order by open_time desc limit 5\"",
+        '  marketlake sql "select * from raw_market_data_1h order by open_time desc limit 5"',
         "",
         "State lies in MARKETLAKE_HOME (default ./data); settings in config/local.yaml, CONFIG_FILE, or variables",
         "like MARKETLAKE__EXCHANGES__BINANCE__REST_URL. Exit codes: 0 success, 1 failure, 2 wrong use.",

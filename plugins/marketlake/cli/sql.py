@@ -34,6 +34,6 @@ def execute(arguments: argparse.Namespace, out: Output) -> int:
     if out.as_json:
         out.document(rows.to_pylist())
         return 0
-    out.table("", rows.column_names, (row.values() for row in rows.to_pylist()))
+    out.table("", rows.column_names, (list(row.values()) for row in rows.to_pylist()))
     out.say(f"{len(rows):,} row(s)")
     return 0

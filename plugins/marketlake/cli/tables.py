@@ -42,7 +42,7 @@ def _list(root: str, out: Output) -> int:
         for table in found
     ]
     out.document(rows)
-    out.table(f"Tables of {root}", ["table", "version", "files", "rows", "bytes"], (row.values() for row in rows))
+    out.table(f"Tables of {root}", ["table", "version", "files", "rows", "bytes"], (list(row.values()) for row in rows))
     return 0
 
 
@@ -51,7 +51,9 @@ def _history(root: str, arguments: argparse.Namespace, out: Output) -> int:
     from marketlake.lake.tables import get_table_history, table_named
 
     if arguments.table is None:
-        raise CommandLineError("tables history needs a table, such as bronze.ohlcv; `marketlake tables list` names them")
+        raise CommandLineError(
+            "tables history needs a table, such as bronze.ohlcv; `marketlake tables list` names them"
+        )
     history = get_table_history(root, arguments.table)
     if arguments.limit:
         history = history[: arguments.limit]
@@ -59,7 +61,10 @@ def _history(root: str, arguments: argparse.Namespace, out: Output) -> int:
     out.table(
         f"History of {table_named(root, arguments.table)}",
         ["version", "timestamp", "operation", "rows", "run"],
-        ([entry["version"], entry["timestamp"], entry["operation"], _rows(entry), entry["run_id"]] for entry in history),
+        (
+            [entry["version"], entry["timestamp"], entry["operation"], _rows(entry), entry["run_id"]]
+            for entry in history
+        ),
     )
     return 0
 

@@ -1,0 +1,1 @@
+"""The steps of a run, in order: the same functions for the command line and for Airflow's tasks."""

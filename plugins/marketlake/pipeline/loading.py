@@ -1,0 +1,168 @@
+"""The steps around the load: one Spark job that drains every sealed manifest waiting, and its verdicts read back."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+from marketlake.errors import MarketlakeError, QualityError, SetupError
+from marketlake.ledger import (
+    ManifestRow,
+    MarketVerdict,
+    loads_of,
+    manifests_refused,
+    manifests_waiting,
+    verdicts_of,
+    wait_again,
+)
+from marketlake.ledger.tasks import tasks_of
+from marketlake.pipeline.call import StepCall
+
+LOAD_JOB = "spark_jobs/bronze/load.py"
+# From about this many candles on, the optimising compiler pays for its warm-up.
+_BULK_ROWS = 500_000
+_STOP_SECONDS = 15
+_LOG = logging.getLogger(__name__)
+
+
+def load_bronze(call: StepCall) -> dict[str, Any]:
+    """Judge and load every waiting manifest, of all runs; no JVM is started where none waits.
+
+    What the run itself was refused before is judged again; by hand, what was refused inside the run's window.
+
+    Raises:
+        MarketlakeError: the job ended with an error; manifests that it did not judge still wait.
+    """
+    again = judge_again(call)
+    waiting = manifests_waiting(call.connection)
+    if not waiting:
+        return {"manifests": 0, "judged_again": 0}
+    _LOG.info("loading %d manifest(s)%s", len(waiting), f", {again} of them judged again" if again else "")
+    run_spark_job(call, LOAD_JOB, is_bulk=_is_bulk(call, waiting))
+    left = manifests_waiting(call.connection)
+    still = {row.manifest_id for row in left} & {row.manifest_id for row in waiting}
+    return {"manifests": len(waiting) - len(still), "judged_again": again}
+
+
+def judge_again(call: StepCall) -> int:
+    """Let refused manifests wait again: the run's own, and by hand those of its window; return how many."""
+    refused = [row for run_id in call.run_ids for row in manifests_refused(call.connection, run_id=run_id)]
+    if call.is_by_hand:
+        refused += manifests_refused(call.connection, window=call.run.window)
+    return wait_again(call.connection, sorted({row.manifest_id for row in refused}))
+
+
+def run_spark_job(call: StepCall, job: str, *, is_bulk: bool = False) -> None:
+    """Run a Spark job of this run as a process of its own; its output goes to standard error.
+
+    Raises:
+        SetupError: it cannot be started.
+        MarketlakeError: it ended with an error.
+    """
+    from marketlake.spark_submit import spark_submit_command
+
+    command, environ = spark_submit_command(call.settings, job, ["--run", call.run.run_id], is_bulk=is_bulk)
+    sys.stderr.flush()
+    try:
+        process = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno())
+    except OSError as error:
+        raise SetupError(f"{command[0]} cannot be started: {error.strerror}; run make setup") from None
+    try:
+        code = process.wait()
+    finally:
+        _end(process)
+    if code:
+        ending = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        raise MarketlakeError(
+            f"the Spark job {job} {ending}; its last lines are above. What it had not committed still waits:"
+            " run the same command again, or clear load_bronze"
+        )
+
+
+def validate_data_quality(call: StepCall) -> dict[str, Any]:
+    """Read the verdicts of the run's loads and say which markets and manifests were refused.
+
+    `loaded` lists, per dataset that got rows, its range and rows.
+
+    Raises:
+        QualityError: something was refused and `quality.stop_on_refused` is set.
+    """
+    verdicts = [asdict(verdict) for verdict in verdicts_of_run(call)]
+    refused = refusals(call)
+    if refused and call.settings.quality.stop_on_refused:
+        raise QualityError("\n".join([*refused, "quality.stop_on_refused is set, so nothing downstream runs"]))
+    for sentence in refused:
+        _LOG.warning("%s", sentence)
+    return {"verdicts": verdicts, "refused": refused, "loaded": loaded_ranges(call)}
+
+
+def verdicts_of_run(call: StepCall) -> list[MarketVerdict]:
+    """Return the newest verdict of each market over the run's loads."""
+    newest: dict[tuple[str, str], MarketVerdict] = {}
+    for run_id in call.run_ids:
+        for load in loads_of(call.connection, run_id):
+            if load.step == "audited":
+                newest |= {(v.exchange, v.symbol): v for v in verdicts_of(call.connection, load.load_id)}
+    return [newest[market] for market in sorted(newest)]
+
+
+def refusals(call: StepCall) -> list[str]:
+    """Return a sentence per refused market, and per manifest that was refused, failed or is damaged, of the run."""
+    rows = call.connection.execute(
+        "select manifest_id, exchange, dataset, state, error, load_id from ops.manifests"
+        " where run_id = any(%s) and state in ('refused', 'failed', 'damaged') order by sealed_at",
+        [call.run_ids],
+    ).fetchall()
+    sentences = []
+    for _, exchange, dataset, state, error, load_id in rows:
+        markets = [] if load_id is None else [v for v in verdicts_of(call.connection, load_id) if v.is_refused]
+        sentences += [_refused_market(dataset, verdict) for verdict in markets]
+        if not markets:
+            sentences.append(f"{exchange} {dataset}: the manifest is {state}: {error or 'no reason recorded'}")
+    return sentences
+
+
+def loaded_ranges(call: StepCall) -> list[dict[str, Any]]:
+    """Return dataset, start, end and appended rows of what the run's loads changed."""
+    rows = call.connection.execute(
+        "select changes.dataset, min(range_start), max(range_end),"
+        " (select coalesce(sum(appended_rows), 0) from ops.loads"
+        "  where loads.run_id = any(%(runs)s) and step = 'loaded' and loads.dataset = changes.dataset)"
+        " from ops.changes where run_id = any(%(runs)s) group by changes.dataset order by changes.dataset",
+        {"runs": call.run_ids},
+    ).fetchall()
+    return [{"dataset": row[0], "start": row[1], "end": row[2], "rows": int(row[3])} for row in rows]
+
+
+def _refused_market(dataset: str, verdict: MarketVerdict) -> str:
+    reasons = ", ".join(f"{reason} ({count:,})" for reason, count in verdict.reasons.items())
+    return (
+        f"{verdict.exchange} {verdict.symbol} {dataset} was refused: {verdict.rejected_rows:,} of"
+        f" {verdict.received_rows:,} rows rejected: {reasons}"
+    )
+
+
+def _is_bulk(call: StepCall, waiting: list[ManifestRow]) -> bool:
+    from marketlake.timeframes import grid_count
+
+    rows = 0
+    for run_id in {row.run_id for row in waiting}:
+        tasks = tasks_of(call.connection, run_id)
+        rows += sum(grid_count(task.window, task.timeframe) for task in tasks if task.timeframe)
+    return rows >= _BULK_ROWS
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a job that is still running because something interrupted the wait for it."""
+    if process.poll() is not None:
+        return
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=_STOP_SECONDS)
+    if process.poll() is None:
+        process.kill()
+        process.wait()

@@ -1,0 +1,163 @@
+"""What a run came to, for people and programs: rows per layer, markets, rejected rows, newest indicators, seconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from marketlake.ledger import lake_market, steps_of
+from marketlake.pipeline.call import StepCall
+from marketlake.pipeline.loading import verdicts_of_run
+from marketlake.quality.coverage_report import MarketCoverage, MarketFilter, coverage_report
+
+_COUNTED = (
+    ("Postgres bronze", "bronze", "ohlcv"),
+    ("Postgres bronze", "bronze", "funding_rates"),
+    ("silver", "silver", "market_data_enriched"),
+    ("silver", "silver", "funding_rates"),
+    ("gold", "gold", "mart_market_daily"),
+    ("gold", "gold", "mart_market_regime_stats"),
+)
+_INDICATORS = ("sma_20", "ema_12", "rsi_14", "macd", "atr_14", "adx_14", "bb_upper", "bb_lower")
+_DAILY = "mart_market_daily"
+_NEWEST_DAYS = 6
+
+
+def summary(call: StepCall) -> dict[str, Any]:
+    """Return the run's summary as plain data."""
+    markets = coverage_report(call.connection, MarketFilter(), call.run.window)
+    rejected = _rejected(call)
+    return {
+        "run_id": call.run.run_id,
+        "kind": call.run.kind,
+        "window": call.run.window,
+        "mode": call.run.mode,
+        "market": lake_market(call.connection),
+        "layers": layers(call),
+        "markets": [_market(market, rejected) for market in _asked(call, markets)],
+        "rejected": _reasons(call),
+        "indicators": newest_indicators(call),
+        "mart": newest_days(call),
+        "steps": [
+            {"step": item.step, "exchange": item.exchange, "dataset": item.dataset, "seconds": item.seconds}
+            for run_id in call.run_ids
+            for item in steps_of(call.connection, run_id)
+        ],
+    }
+
+
+def layers(call: StepCall) -> list[dict[str, Any]]:
+    """Return rows and bytes of each layer's tables, those that there are."""
+    from marketlake.lake.files import files_of, open_table, table_names
+
+    root = call.settings.lake_root
+    found: list[dict[str, Any]] = []
+    for name in table_names(root):
+        if name.startswith("bronze."):
+            files = files_of(open_table(root, name), name, []).files
+            rows, size = sum(file.rows for file in files), sum(file.bytes for file in files)
+            layer = "DLQ (Delta)" if name.endswith("_dlq") else "bronze (Delta)"
+            found.append({"layer": layer, "table": name, "rows": rows, "bytes": size})
+    for layer, schema, table in _COUNTED:
+        if _exists(call, schema, table):
+            query = sql.SQL("select count(*) from {}").format(sql.Identifier(schema, table))
+            row = call.connection.execute(query).fetchone()
+            found.append({"layer": layer, "table": f"{schema}.{table}", "rows": row[0] if row else 0, "bytes": None})
+    return found
+
+
+def newest_indicators(call: StepCall) -> list[dict[str, Any]]:
+    """Return, per market, the newest enriched candle of the longest timeframe that has its indicators."""
+    present = [name for name in _INDICATORS if name in _columns(call, "silver", "market_data_enriched")]
+    if not present:
+        return []
+    chosen = sql.SQL(", ").join(
+        map(sql.Identifier, ["exchange", "symbol", "timeframe", "open_time", "close", *present])
+    )
+    query = sql.SQL(
+        "select distinct on (exchange, symbol) {} from silver.market_data_enriched where {} is not null"
+        " order by exchange, symbol, ops.timeframe_length(timeframe) desc, open_time desc"
+    ).format(chosen, sql.Identifier(present[0]))
+    return _dicts(call, query)
+
+
+def newest_days(call: StepCall) -> list[dict[str, Any]]:
+    """Return the newest rows of the daily mart."""
+    columns = _columns(call, "gold", _DAILY)
+    if not columns:
+        return []
+    day = next(name for name in ("day", "market_date", "date", columns[0]) if name in columns)
+    query = sql.SQL("select * from gold.{} order by {} desc, symbol limit {}").format(
+        sql.Identifier(_DAILY), sql.Identifier(day), sql.Literal(_NEWEST_DAYS)
+    )
+    return _dicts(call, query)
+
+
+def _asked(call: StepCall, markets: list[MarketCoverage]) -> list[MarketCoverage]:
+    request = call.request
+    return [
+        market
+        for market in markets
+        if market.dataset in (request.datasets or (market.dataset,))
+        and market.exchange in (request.exchanges or (market.exchange,))
+        and (not request.timeframes or not market.timeframe or market.timeframe in request.timeframes)
+    ]
+
+
+def _market(market: MarketCoverage, rejected: dict[tuple[str, ...], int]) -> dict[str, Any]:
+    key = (market.dataset, market.exchange, market.symbol, market.timeframe)
+    return {
+        "dataset": market.dataset,
+        "exchange": market.exchange,
+        "symbol": market.symbol,
+        "timeframe": market.timeframe,
+        "expected": market.expected,
+        "loaded": market.present,
+        "rejected": rejected.get(key, 0),
+        "gaps": len(market.holes),
+        "coverage": market.coverage,
+        "holes": list(market.holes),
+    }
+
+
+def _rejected(call: StepCall) -> dict[tuple[str, ...], int]:
+    if "rejected" not in _columns(call, "bronze", "market_day_quality"):
+        return {}
+    window = call.run.window
+    rows = call.connection.execute(
+        "select dataset, exchange, symbol, timeframe, sum(rejected)::bigint from bronze.market_day_quality"
+        " where %(start)s::date is null or (day >= %(start)s::date and day < %(end)s::timestamptz)"
+        " group by 1, 2, 3, 4",
+        {"start": window.start if window else None, "end": window.end if window else None},
+    ).fetchall()
+    return {(str(a), str(b), str(c), str(d)): int(count) for a, b, c, d, count in rows}
+
+
+def _reasons(call: StepCall) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for verdict in verdicts_of_run(call):
+        for reason, count in verdict.reasons.items():
+            counts[reason] = counts.get(reason, 0) + count
+    return counts
+
+
+def _exists(call: StepCall, schema: str, table: str) -> bool:
+    row = call.connection.execute("select to_regclass(%s) is not null", [f"{schema}.{table}"]).fetchone()
+    return bool(row and row[0])
+
+
+def _columns(call: StepCall, schema: str, table: str) -> list[str]:
+    rows = call.connection.execute(
+        "select attname from pg_attribute where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped"
+        " order by attnum",
+        [f"{schema}.{table}"],
+    ).fetchall()
+    return [str(name) for (name,) in rows]
+
+
+def _dicts(call: StepCall, query: sql.Composed) -> list[dict[str, Any]]:
+    with call.connection.cursor(row_factory=dict_row) as cursor:
+        rows: list[dict[str, Any]] = cursor.execute(query).fetchall()
+        return rows
