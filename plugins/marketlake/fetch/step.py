@@ -83,11 +83,11 @@ def fetch(
     """
     started = time.monotonic()
     area = LandingArea(settings.lake_root)
-    tasks = tasks_of(connection, run.run_id, exchange=exchange, dataset=dataset)
     sealed = manifests_of_run(area, exchange, dataset, run_id=run.run_id)
     earlier = [read_manifest(path) for path in sealed]
-    todo = _not_answered(tasks, earlier)
     try:
+        tasks = tasks_of(connection, run.run_id, exchange=exchange, dataset=dataset)
+        todo = _not_answered(tasks, earlier)
         for manifest, path in zip(earlier, sealed, strict=True):
             register_manifest(connection, manifest, path)
         if todo:
