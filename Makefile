@@ -1,9 +1,9 @@
 # Each target works from an empty clone: what it needs is set up first, and only what is not there yet.
 
-PYTHON ?= $(shell scripts/find_python.sh)
+# make setup PYTHON=/path/to/python3.12 chooses the interpreter; else scripts/find_python.sh does.
+PYTHON ?=
+SET_UP = python=$(PYTHON); python=$${python:-$$(scripts/find_python.sh)} && $$python scripts/bootstrap.py
 DEV := .venv/dev/bin
-DAGS := .venv/dags/bin
-export PYTHONPATH := plugins:.:dags
 export TZ := UTC
 export DO_NOT_TRACK := 1
 export GX_ANALYTICS_ENABLED := false
@@ -16,10 +16,10 @@ help: ## List what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Set up the environments, jars and Java from their lock files
-	@test -n "$(PYTHON)" && $(PYTHON) scripts/bootstrap.py
+	@$(SET_UP)
 
 setup-tests: ## The same, with what the checks and tests need
-	@test -n "$(PYTHON)" && $(PYTHON) scripts/bootstrap.py --with-tests
+	@$(SET_UP) --with-tests
 
 demo: setup ## Set up, start Airflow and run the daily pipeline over three days, end to end
 	@bin/marketlake demo
@@ -28,16 +28,16 @@ down: ## Stop everything that the demo or a command started
 	@bin/marketlake down
 
 test: setup-tests ## Run the tests, with the coverage of lines
-	@scripts/run_tests.sh $(ARGS)
+	@scripts/run_tests.sh
 
 acceptance: setup-tests ## Run the long proofs
-	@scripts/run_acceptance.sh $(ARGS)
+	@scripts/run_acceptance.sh
 
 check: setup-tests ## Run all static checks
 	@scripts/run_checks.sh
 
 bench: setup-tests ## Measure; writes build/bench.json and prints a table
-	@$(DEV)/python -m tests.bench
+	@PYTHONPATH=plugins:. $(DEV)/python -m tests.bench
 
 format: setup-tests ## Format the code
 	@$(DEV)/ruff check --fix-only --quiet .
