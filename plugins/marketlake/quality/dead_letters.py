@@ -78,7 +78,7 @@ def _rows(root: str, dataset: Dataset, wanted: DeadLetterFilter, load_ids: set[s
 
     table = dataset_of_files(files_of(open_table(root, dataset.dlq_table), dataset.dlq_table, []))
     names = set(table.schema.names)
-    seen = next((name for name in ("first_seen_at", "rejected_at", "known_at", "received_at") if name in names), "null")
+    seen = next((name for name in ("seen_at", "received_at") if name in names), "null")
     time = dataset.time_column if dataset.time_column in names else "null"
     shown = {name: name if name in names else "null" for name in ("symbol", "timeframe", "error", "source")}
     tests, parameters = _tests(dataset, wanted, shown, time)
