@@ -51,7 +51,9 @@ def _unreadable(fault: Fault, layout: Layout, row: Any) -> Any:
 
 def _restated(fault: Fault, layout: Layout, row: Any) -> Any:
     name = fault.values["field"]
-    key = layout.fields.get(name, layout.fields.get("funding_rate"))
+    key = layout.fields.get(name)
+    if key is None:
+        return row
     changed = _with(row, key, _scaled(row[key], fault.values["by_pct"]))
     if name in ("open", "close"):
         high, low = layout.fields["high"], layout.fields["low"]

@@ -19,8 +19,8 @@ def instant(milliseconds: int) -> datetime:
         ("spot/monthly/klines/BTCUSDT/1h/BTCUSDT-1h-2024-12", SPOT, "klines", "1h", "2024-12-01", "2025-01-01"),
         ("spot/monthly/klines/BTCUSDT/1mo/BTCUSDT-1mo-2024-12", SPOT, "klines", "1M", "2024-12-01", "2025-01-01"),
         ("spot/daily/trades/BTCUSDT/BTCUSDT-trades-2024-02-29", SPOT, "trades", None, "2024-02-29", "2024-03-01"),
-        ("futures/um/daily/aggTrades/XUSDT/XUSDT-aggTrades-2024-12-31", UM, "aggTrades", None, "2024-12-31", "2025-01-01"),
-        ("futures/um/monthly/fundingRate/XUSDT/XUSDT-fundingRate-2024-11", UM, "fundingRate", None, "2024-11-01", "2024-12-01"),
+        ("futures/um/daily/aggTrades/X/X-aggTrades-2024-12-31", UM, "aggTrades", None, "2024-12-31", "2025-01-01"),
+        ("futures/um/monthly/fundingRate/X/X-fundingRate-2024-11", UM, "fundingRate", None, "2024-11-01", "2024-12-01"),
     ],
 )  # fmt: skip
 def test_an_address_is_understood(
