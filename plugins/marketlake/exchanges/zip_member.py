@@ -34,7 +34,11 @@ class ZipMember(io.RawIOBase):
         self._path = path
         self._info = csv_member(path)
         self._stream = Path(path).open("rb")  # noqa: SIM115 - closed with this object
-        self._stream.seek(self._data_offset())
+        try:
+            self._stream.seek(self._data_offset())
+        except DataError:
+            self.close()
+            raise
         self._left = self._info.compress_size
         self._inflater: Any = inflater.decompressobj(-15) if self._info.compress_type == zipfile.ZIP_DEFLATED else None
         self._ready = memoryview(b"")
@@ -90,7 +94,8 @@ class ZipMember(io.RawIOBase):
             )
 
     def _data_offset(self) -> int:
-        self._stream.seek(self._info.header_offset)
+        # The directory of a zip that lost bytes can point before its start.
+        self._stream.seek(max(0, self._info.header_offset))
         header = self._stream.read(_LOCAL_HEADER.size)
         if len(header) < _LOCAL_HEADER.size or header[:4] != b"PK\x03\x04":
             raise self._damaged("it has no local header")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from collections.abc import Iterator
@@ -50,14 +51,16 @@ def archive_batches(
     """
     with ZipMember(path) as member:
         stream = io.BufferedReader(member, _BLOCK_BYTES)
-        first_line = stream.peek(1)[:4096].split(b"\n", 1)[0].rstrip(b"\r").decode("utf-8", "replace")
-        if not first_line:
-            member.drain()
+        first_line = stream.peek(1)[:4096].split(b"\n", 1)[0].decode("utf-8", "replace")
+        fields = [field.strip() for field in next(csv.reader([first_line]), [])]
+        has_header = bool(fields) and not fields[0].lstrip("-").isdigit()
+        names = _names(dataset, fields, has_header=has_header, file=file)
+        if has_header:
+            stream.readline()
+        if not stream.peek(1):
             return
-        has_header = not first_line.split(",")[0].strip('"').lstrip("-").isdigit()
-        names = _names(dataset, first_line, has_header=has_header, file=file)
-        bad_lines: list[tuple[int | None, str]] = []
-        reader = _open_csv(stream, names, has_header=has_header, bad_lines=bad_lines, file=file)
+        bad_lines: list[str] = []
+        reader = _open_csv(stream, names, bad_lines=bad_lines, file=file)
         position = 0
         while (block := _next_block(reader, file)) is not None:
             yield _batch(dataset, block, member, file=file, position=position, with_payload=with_payload)
@@ -66,8 +69,7 @@ def archive_batches(
             yield _bad_batch(dataset, bad_lines, file=file, position=position)
 
 
-def _names(dataset: str, first_line: str, *, has_header: bool, file: LandedFile) -> list[str]:
-    fields = [field.strip('" ') for field in first_line.split(",")]
+def _names(dataset: str, fields: list[str], *, has_header: bool, file: LandedFile) -> list[str]:
     known = _COLUMNS[dataset]
     if len(fields) > len(known):
         raise DataError(f"{file.source_ref} has {len(fields)} columns; {dataset} archives have at most {len(known)}")
@@ -77,31 +79,20 @@ def _names(dataset: str, first_line: str, *, has_header: bool, file: LandedFile)
     return [known[place] or f"unused_{place}" for place in range(len(fields))]
 
 
-def _open_csv(
-    stream: Any,
-    names: list[str],
-    *,
-    has_header: bool,
-    bad_lines: list[tuple[int | None, str]],
-    file: LandedFile,
-) -> pacsv.CSVStreamingReader:
+def _open_csv(stream: Any, names: list[str], *, bad_lines: list[str], file: LandedFile) -> pacsv.CSVStreamingReader:
     def keep(row: pacsv.InvalidRow) -> str:
-        bad_lines.append((row.number, row.text))
+        bad_lines.append(row.text)
         return "skip"
 
     try:
         return pacsv.open_csv(
             stream,
-            read_options=pacsv.ReadOptions(
-                column_names=names, skip_rows=int(has_header), block_size=_BLOCK_BYTES, use_threads=False
-            ),
+            read_options=pacsv.ReadOptions(column_names=names, block_size=_BLOCK_BYTES, use_threads=False),
             parse_options=pacsv.ParseOptions(invalid_row_handler=keep),
             convert_options=pacsv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
             ),
         )
-    except StopIteration:
-        raise DataError(f"{file.source_ref} has no rows") from None
     except pa.ArrowInvalid as error:
         raise DataError(f"{file.source_ref} is not readable as CSV: {error}") from None
 
@@ -166,9 +157,7 @@ def _payloads(block: pa.RecordBatch, *, has_quotes: bool) -> pa.Array | list[str
     return pc.binary_join_element_wise('["', pc.binary_join_element_wise(*texts, '","'), '"]', "")
 
 
-def _bad_batch(
-    dataset: str, bad_lines: list[tuple[int | None, str]], *, file: LandedFile, position: int
-) -> pa.RecordBatch:
+def _bad_batch(dataset: str, bad_lines: list[str], *, file: LandedFile, position: int) -> pa.RecordBatch:
     return raw_batch(
         dataset,
         {},
@@ -176,5 +165,5 @@ def _bad_batch(
         received_at=file.received_at,
         source_ref=file.source_ref,
         first_position=position,
-        payloads=[json.dumps(text.split(",")) for _, text in bad_lines],
+        payloads=[json.dumps(text.split(",")) for text in bad_lines],
     )
