@@ -13,7 +13,8 @@ BRONZE_LOADED = AssetAlias("bronze_loaded", group="marketlake")
 
 def bronze_asset(dataset: str) -> Asset:
     """Return the asset of a dataset's bronze table."""
-    return Asset(name=f"bronze.{dataset}", uri=f"marketlake://bronze/{dataset}", group="marketlake")
+    # For any other unknown scheme Airflow loads all its providers in search of one that knows it: seconds a task.
+    return Asset(name=f"bronze.{dataset}", uri=f"x-marketlake://bronze/{dataset}", group="marketlake")
 
 
 def emit_loaded(context: Mapping[str, Any], loaded: Iterable[Mapping[str, Any]]) -> None:

@@ -14,6 +14,7 @@ from marketlake_airflow.backfill_request import BackfillRequest, backfill_reques
 from marketlake_airflow.plan_operator import PLAN_KEY, plan_of, window_options
 from marketlake_airflow.run_id import chunk_run_id
 from marketlake_airflow.step_operator import LibraryStepOperator, run_of
+from marketlake_airflow.window import plain_instant
 
 _MARKET_COLUMNS = ("dataset", "exchange", "symbol", "timeframe", "expected", "loaded", "rejected", "gaps")
 _PLAN_COLUMNS = ("dataset", "exchange", "symbol", "timeframe", "source", "start", "end", "expected")
@@ -31,7 +32,7 @@ class PlanBackfillOperator(LibraryStepOperator):
         """Return run id, start and end of each chunk; XCom `plan` holds what their runs are opened with."""
         run = run_of(context)
         try:
-            request = backfill_request(context["params"] or {}, run_after=context["dag_run"].run_after)
+            request = backfill_request(context["params"] or {}, run_after=plain_instant(context["dag_run"].run_after))
         except UsageError as error:
             raise AirflowFailException(str(error)) from None
         opening = ["--kind", self.dag_id, *window_options(request.window), *request.options()]

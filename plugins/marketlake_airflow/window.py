@@ -58,6 +58,11 @@ def window_of(context: Mapping[str, Any], *, grain: timedelta = DAY) -> Window |
     )
 
 
+def plain_instant(instant: datetime) -> datetime:
+    """Return a datetime of the standard library for one of Airflow's, whose arithmetic differs."""
+    return datetime.fromisoformat(instant.isoformat())
+
+
 def _of_params(params: Mapping[str, Any]) -> Window | None:
     start, end = params.get("start"), params.get("end")
     if start is None and end is None:
@@ -86,5 +91,5 @@ def _of_events(ranges: Sequence[Window]) -> Window | None:
 def _of_interval(start: datetime | None, end: datetime | None, *, grain: timedelta) -> Window | None:
     if start is None or end is None:
         return None
-    start, end = floor_instant(start, grain), floor_instant(end, grain)
+    start, end = floor_instant(plain_instant(start), grain), floor_instant(plain_instant(end), grain)
     return Window(start, end) if start < end else None
