@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 
 from marketlake.cli.market_arguments import add_market_arguments, market_filter, window_of
-from marketlake.cli.output import Output
+from marketlake.cli.output import Output, share
 from marketlake.settings import load_settings
 
 _MOST_HOLES = 40
@@ -46,7 +46,7 @@ def show_markets(out: Output, markets: list) -> None:  # type: ignore[type-arg]
         (
             [
                 *(market.dataset, market.exchange, market.symbol, market.timeframe, market.start, market.end),
-                *(market.expected, market.present, _share(market.coverage), len(market.holes)),
+                *(market.expected, market.present, share(market.coverage), len(market.holes)),
             ]
             for market in markets
         ),
@@ -68,7 +68,3 @@ def show_markets(out: Output, markets: list) -> None:  # type: ignore[type-arg]
         ),
         note=more,
     )
-
-
-def _share(coverage: float | None) -> str | None:
-    return None if coverage is None else f"{coverage:.4%}".replace(".0000%", "%")

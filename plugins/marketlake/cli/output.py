@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -80,6 +81,13 @@ def cell(value: object) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(cell(item) for item in value)
     return str(value).replace("[", r"\[")
+
+
+def share(fraction: float | None) -> str | None:
+    """Return a fraction as per cent, rounded down, so that only what is complete reads 100%."""
+    if fraction is None:
+        return None
+    return f"{math.floor(fraction * 1_000_000) / 10_000:.4f}".rstrip("0").rstrip(".") + "%"
 
 
 def log_to_stderr(level: str) -> None:

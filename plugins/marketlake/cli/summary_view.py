@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from marketlake.cli.output import Output
+from marketlake.cli.output import Output, share
 
 _MOST_HOLES = 12
 
@@ -32,7 +32,7 @@ def show_summary(out: Output, summary: Mapping[str, Any]) -> None:
         out.say(f"Market: {summary['market']}")
     _show(out, "Rows per layer", ["layer", "table", "rows"], summary["layers"])
     columns = ["dataset", "exchange", "symbol", "timeframe", "expected", "loaded", "rejected", "gaps", "coverage"]
-    shown = [{**market, "coverage": _share(market["coverage"])} for market in summary["markets"]]
+    shown = [{**market, "coverage": share(market["coverage"])} for market in summary["markets"]]
     _show(out, "Markets", columns, shown)
     _show_holes(out, summary["markets"])
     if summary["rejected"]:
@@ -58,7 +58,3 @@ def _show_holes(out: Output, markets: Sequence[Mapping[str, Any]]) -> None:
         for market, hole in holes[:_MOST_HOLES]
     )
     out.table("Holes", ["symbol", "timeframe", "from", "to", "missing", "state", "cause"], rows, note=note)
-
-
-def _share(coverage: float | None) -> str | None:
-    return None if coverage is None else f"{coverage:.2%}"

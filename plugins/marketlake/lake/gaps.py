@@ -28,11 +28,11 @@ def read_gaps(
             f"the lake at {root} has no mirror of its ledger yet; a run writes it as its last step,"
             " `marketlake ledger mirror` writes it now"
         )
-    tests = [pc.field(name) == pc.scalar(value) for name, value in equal.items() if value is not None]
+    tests = [pc.field(name) == pa.scalar(value) for name, value in equal.items() if value is not None]
     if start is not None:
-        tests.append(pc.field("gap_end") > pc.scalar(start, pa.timestamp("us", tz="UTC")))
+        tests.append(pc.field("gap_end") > pa.scalar(start, pa.timestamp("us", tz="UTC")))
     if end is not None:
-        tests.append(pc.field("gap_start") < pc.scalar(end, pa.timestamp("us", tz="UTC")))
+        tests.append(pc.field("gap_start") < pa.scalar(end, pa.timestamp("us", tz="UTC")))
     filter = None
     for test in tests:
         filter = test if filter is None else filter & test

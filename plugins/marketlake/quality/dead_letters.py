@@ -96,7 +96,7 @@ def _rows(root: str, dataset: Dataset, wanted: DeadLetterFilter, load_ids: set[s
     with duckdb.connect(":memory:") as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.register("_dlq", table)
-        rows: pa.Table = connection.execute(query, parameters).to_arrow_table()
+        rows: pa.Table = connection.sql(query, params=parameters).to_arrow_table()
     listed: list[dict[str, Any]] = rows.to_pylist()
     kept = [row for row in listed if load_ids is None or load_ids & set(row["_loads"])]
     return [{name: row[name] for name in _SHOWN} for row in kept]
