@@ -44,6 +44,7 @@ class PreparedServer:
 def _handler(server: PreparedServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # one packet an answer
 
         def do_GET(self) -> None:
             parts = urlsplit(self.path)

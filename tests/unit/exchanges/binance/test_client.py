@@ -1,0 +1,182 @@
+"""Binance's client: addresses, weights, pages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from marketlake.errors import ConfigError, UnknownNameError
+from marketlake.exchanges.binance.client import ENDPOINTS, Client
+from marketlake.exchanges.budget import LocalBudget
+from marketlake.exchanges.failures import MarketRefusedError
+from marketlake.exchanges.http import Requester
+from marketlake.exchanges.registry import EXCHANGES
+from marketlake.instants import Window, from_epoch_ms, parse_instant
+from marketlake.settings import Exchange
+from marketlake.work import Market
+from tests.unit.exchanges.conftest import PreparedServer
+
+Make = Callable[..., Requester]
+SPOT = Market("spot", "BTC/USDT", "BTCUSDT")
+PERPETUAL = Market("perpetual", "BTC/USDT:USDT", "BTCUSDT")
+MARCH = Window(parse_instant("2023-03-01"), parse_instant("2023-04-01"))
+
+
+class CountingBudget(LocalBudget):
+    """Grants everything and notes it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drawn: list[tuple[str, int]] = []
+        self.limits: dict[str, int] = {}
+
+    def draw(self, scope: str, weight: int) -> float:
+        self.drawn.append((scope, weight))
+        return 0.0
+
+    def set_limit(self, scope: str, limit: int) -> None:
+        self.limits[scope] = limit
+
+
+@pytest.fixture
+def budget() -> CountingBudget:
+    return CountingBudget()
+
+
+@pytest.fixture
+def client(server: PreparedServer, make_requester: Make, budget: CountingBudget) -> Client:
+    section = Exchange(rest_url=server.url + "/", futures_rest_url=server.url)
+    return Client(section, make_requester(budget=budget))
+
+
+def test_the_recorded_page_with_the_outage_is_taken_whole(
+    client: Client, server: PreparedServer, budget: CountingBudget, recorded_data: Path
+) -> None:
+    body = (recorded_data / "rest" / "binance-spot" / "klines_BTCUSDT_1h_2023-03-01.json").read_text()
+    server.add("/api/v3/klines", 200, body)
+
+    page = client.page("ohlcv", SPOT, timeframe="1h", window=MARCH)
+
+    assert (page.row_count, page.next_since) == (743, MARCH.end)
+    assert page.response.text == body
+    assert page.response.source_ref == "/api/v3/klines?symbol=BTCUSDT&interval=1h"
+    [(_, query, _)] = server.requests
+    assert query == {
+        "symbol": "BTCUSDT", "interval": "1h", "startTime": "1677628800000", "endTime": "1680307199999", "limit": "744",
+    }  # fmt: skip
+    assert budget.drawn == [("spot", 2)]
+
+
+def test_the_next_page_starts_one_timeframe_after_the_last_row_in_whatever_order_rows_come(
+    client: Client, server: PreparedServer
+) -> None:
+    server.add(
+        "/api/v3/klines", 200, json.dumps([[7200000 + 3600000, "1"], [3600000, "1"], ["damaged"], {}, [7200000]])
+    )
+
+    page = client.page("ohlcv", SPOT, timeframe="1h", window=MARCH)
+
+    assert page.next_since == from_epoch_ms(4 * 3600000)
+
+
+def test_an_empty_page_has_no_next(client: Client, server: PreparedServer) -> None:
+    server.add("/api/v3/klines", 200, "[]")
+
+    assert client.page("ohlcv", SPOT, timeframe="1h", window=MARCH).next_since is None
+
+
+@pytest.mark.parametrize(
+    ("hours", "limit", "weight"),
+    [(99, "99", 1), (100, "100", 2), (500, "500", 5), (1000, "1000", 5), (1500, "1500", 10)],
+)
+def test_a_page_of_futures_candles_costs_what_its_size_costs(
+    client: Client, server: PreparedServer, budget: CountingBudget, hours: int, limit: str, weight: int
+) -> None:
+    server.add("/fapi/v1/klines", 200, "[]")
+
+    client.page("ohlcv", PERPETUAL, timeframe="1h", window=Window(MARCH.start, MARCH.start + timedelta(hours=hours)))
+
+    assert server.requests[0][1]["limit"] == limit
+    assert budget.drawn == [("usdm", weight)]
+
+
+def test_funding_goes_on_a_millisecond_after_its_last_event(
+    client: Client, server: PreparedServer, budget: CountingBudget
+) -> None:
+    events = [{"symbol": "BTCUSDT", "fundingTime": 1677628800006, "fundingRate": "0.0001", "markPrice": ""}]
+    server.add("/fapi/v1/fundingRate", 200, json.dumps(events))
+
+    page = client.page("funding_rates", PERPETUAL, timeframe="", window=MARCH)
+
+    assert page.next_since == from_epoch_ms(1677628800007)
+    assert page.response.source_ref == "/fapi/v1/fundingRate?symbol=BTCUSDT"
+    assert server.requests[0][1]["limit"] == "1000"
+    assert budget.drawn == [("usdm_funding", 1)]
+
+
+def test_windows_are_cut_into_pages(client: Client) -> None:
+    parts = client.page_windows("ohlcv", SPOT, timeframe="1m", window=MARCH)
+
+    assert len(parts) == -(-31 * 1440 // 1000)
+    assert parts[0].length == timedelta(minutes=1000)
+    assert (parts[0].start, parts[-1].end) == (MARCH.start, MARCH.end)
+    assert all(one.end == other.start for one, other in pairwise(parts))
+    funding = client.page_windows("funding_rates", PERPETUAL, timeframe="", window=MARCH)
+    assert funding == [MARCH]
+
+
+def test_page_sizes_are_those_of_the_registry_and_of_ccxt() -> None:
+    import ccxt
+
+    pages = EXCHANGES["binance"].capabilities.page_rows
+
+    assert {key: endpoint.page_rows for key, endpoint in ENDPOINTS.items()} == dict(pages)
+    # ccxt states spot's largest page; for futures its 500 is the exchange's default, the documentation says 1500.
+    assert ccxt.binance().features["spot"]["fetchOHLCV"]["limit"] == pages["ohlcv", "spot"]
+
+
+def test_the_clock_and_the_market_are_read_from_the_time_answer(
+    client: Client, server: PreparedServer, recorded_data: Path
+) -> None:
+    recorded = (recorded_data / "rest" / "binance-spot-2019" / "time.json").read_text()
+    server.add("/api/v3/time", 200, recorded)
+    server.add("/api/v3/time", 200, recorded, X_Marketlake_Market="synthetic:7")
+
+    live, sandbox = client.server_time(), client.server_time()
+
+    assert live.instant == from_epoch_ms(json.loads(recorded)["serverTime"])
+    assert (live.market, sandbox.market) == ("live", "synthetic:7")
+
+
+def test_the_instrument_list_gives_the_published_limits_to_the_budget(
+    client: Client, server: PreparedServer, budget: CountingBudget, recorded_data: Path
+) -> None:
+    rest = recorded_data / "rest"
+    server.add("/api/v3/exchangeInfo", 200, (rest / "binance-spot" / "exchangeInfo_subset_derived.json").read_text())
+    server.add("/fapi/v1/exchangeInfo", 200, (rest / "binance-um" / "exchangeInfo_subset_derived.json").read_text())
+
+    listed = client.instruments()
+
+    assert {i.symbol for i in listed} >= {"BTC/USDT", "BTC/USDT:USDT", "BTC/USDT:USDT-210924", "XRP/ETH"}
+    assert len(listed) == 8 + 6
+    assert budget.limits == {"spot": 1200, "usdm": 2400, "usdm_funding": 100}
+
+
+def test_what_the_exchange_does_not_offer_is_refused_by_name(client: Client) -> None:
+    with pytest.raises(UnknownNameError, match=r"no funding_rates of spot markets by REST \(BTC/USDT\)"):
+        client.page("funding_rates", SPOT, timeframe="", window=MARCH)
+    coin = Market("perpetual", "BTC/USD:BTC", "BTCUSD_PERP")
+    with pytest.raises(MarketRefusedError, match="BTC/USD:BTC is coin-margined"):
+        client.page("ohlcv", coin, timeframe="1h", window=MARCH)
+
+
+def test_a_missing_address_is_named(make_requester: Make) -> None:
+    client = Client(Exchange(rest_url="http://x"), make_requester())
+
+    with pytest.raises(ConfigError, match=r"exchanges\.binance\.futures_rest_url is empty"):
+        client.page("ohlcv", PERPETUAL, timeframe="1h", window=MARCH)
