@@ -79,7 +79,7 @@ class Landing:
         rows: Sequence[Any],
         span: Window,
         *,
-        market: Market = BTC,
+        market: Market = ETH,
         timeframe: str = "1h",
         received_at: str = "2026-05-01",
         reason: str = "new",
@@ -87,7 +87,7 @@ class Landing:
     ) -> Answer:
         """Land rows as one task's REST responses."""
         number = len(self.answers) + 1
-        path = f"{self.exchange}/{self.dataset}/rest/run-{self.sealed}/{self.dataset}-{number}-{market.exchange_symbol}.jsonl"
+        path = f"{self.exchange}/{self.dataset}/rest/run-{self.sealed}/{number}-{market.exchange_symbol}.jsonl"
         ref = f"/api/v3/klines?symbol={market.exchange_symbol}&interval={timeframe}"
         instant = format_instant(at(received_at))
         pages = [rows[start : start + page_rows] for start in range(0, max(len(rows), 1), page_rows)]
@@ -126,7 +126,7 @@ class Landing:
         span = archive_layout.window(archive_path)
         return self._answer(market, timeframe, "archive", span, at(received_at), (file,), reason)
 
-    def silent(self, span: Window, *, market: Market = BTC, timeframe: str = "1h", status: str = "failed") -> Answer:
+    def silent(self, span: Window, *, market: Market = ETH, timeframe: str = "1h", status: str = "failed") -> Answer:
         """Note an answer without files."""
         return self._answer(market, timeframe, "rest", span, NOW, (), "new", status=status)
 

@@ -111,21 +111,23 @@ def not_seen_before(
 
 def write_files(letters: DataFrame, target: DeadLetterFile, *, has_timeframes: bool) -> list[Path]:
     """Write the letters as JSON files of at most 1,000 records of one market each; return their paths."""
-    order = ["symbol", *(["timeframe"] if has_timeframes else []), "source_ref", "source_position", "reject_id"]
-    rows = letters.select(*order, "raw_payload", "dlq_reasons", "error").orderBy(*order).toLocalIterator()
+    market = ["symbol", *(["timeframe"] if has_timeframes else []), "error"]
+    order = [*market, "source_ref", "source_position", "reject_id"]
+    rows = letters.select(*order, "raw_payload", "dlq_reasons").orderBy(*order).toLocalIterator()
     written = []
-    for market, group in groupby(rows, key=lambda row: (row["symbol"], row["timeframe"] if has_timeframes else "")):
+    for _, group in groupby(rows, key=lambda row: tuple(row[name] for name in market)):
         for number, chunk in enumerate(_chunks(group)):
-            written.append(_write(target, market, number, chunk))
+            written.append(_write(target, chunk, number, chunk[0]["timeframe"] if has_timeframes else ""))
     return written
 
 
-def _write(target: DeadLetterFile, market: tuple[str, str], number: int, rows: list[Row]) -> Path:
-    symbol, timeframe = market
-    name = f"dlq_{target.at:%Y-%m-%dT%H-%M-%S}_{hash_id(target.load_id, symbol, timeframe, str(number))[:8]}.json"
+def _write(target: DeadLetterFile, rows: list[Row], number: int, timeframe: str) -> Path:
+    symbol, error = rows[0]["symbol"], rows[0]["error"]
+    identity = hash_id(target.load_id, symbol, timeframe, error, str(number))
+    name = f"dlq_{target.at:%Y-%m-%dT%H-%M-%S}_{identity[:8]}.json"
     document = {
         "timestamp": format_instant(target.at),
-        "error": rows[0]["error"],
+        "error": error,
         "context": {"asset_pair": symbol, "timeframe": timeframe, "provider": target.provider},
         "records": [{**_record(row["raw_payload"]), "reason": "; ".join(row["dlq_reasons"])} for row in rows],
     }
@@ -140,7 +142,7 @@ def _write(target: DeadLetterFile, market: tuple[str, str], number: int, rows: l
 def _record(payload: str | None) -> dict[str, Any]:
     """Return the source's record: an object as it is, an array under `values`, anything else under `raw`."""
     try:
-        parsed = json.loads(payload or "null", parse_float=str, parse_int=str)
+        parsed = json.loads(payload or "null", parse_float=str)
     except ValueError:
         return {"raw": payload}
     if isinstance(parsed, dict):

@@ -28,7 +28,7 @@ def step_of(timeframe: str) -> timedelta:
 
 
 def times_by_answer(rows: DataFrame, time_column: str) -> dict[int, Times]:
-    """Return, per answer number, the sorted distinct key times of the rows, µs since 1970; rows without one are none."""
+    """Return, per answer number, the sorted distinct key times of its rows, µs since 1970."""
     table = (
         rows.where(F.col(time_column).isNotNull()).select("answer_no", F.unix_micros(time_column).alias("us")).toArrow()
     )
@@ -54,7 +54,7 @@ def ranges(times: Times, step: timedelta, *, bridge: timedelta | None = None) ->
     breaks = np.flatnonzero(np.diff(times) > reach)
     starts = times[np.concatenate(([0], breaks + 1))]
     ends = times[np.concatenate((breaks, [times.size - 1]))] + step_us
-    return [Window(_instant(start), _instant(end)) for start, end in zip(starts, ends, strict=True)]
+    return [Window(instant(start), instant(end)) for start, end in zip(starts, ends, strict=True)]
 
 
 def merged(groups: Iterable[Times]) -> Times:
@@ -70,8 +70,9 @@ def count(groups: Mapping[int, Times]) -> int:
 
 def instants_of(times: Times) -> tuple[datetime | None, datetime | None]:
     """Return the first and the last of sorted times, None where there are none."""
-    return (_instant(times[0]), _instant(times[-1])) if times.size else (None, None)
+    return (instant(times[0]), instant(times[-1])) if times.size else (None, None)
 
 
-def _instant(microseconds: np.int64) -> datetime:
+def instant(microseconds: np.int64 | int) -> datetime:
+    """Return the UTC instant of microseconds since 1970."""
     return _EPOCH + timedelta(microseconds=int(microseconds))

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from marketlake import ledger
+from marketlake.embedded_postgres import PostgresAddress
 from marketlake.settings import load_settings
 from spark_jobs.lib.session import build_session
+from tests.spark.lake import SparkLake
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +31,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.spark)
+
+
+@pytest.fixture
+def lake(spark: SparkSession, postgres: PostgresAddress) -> Iterator[SparkLake]:
+    """An empty lake with a ledger of its own."""
+    settings = load_settings()
+    with ledger.connect(settings) as connection:
+        yield SparkLake(spark, settings, connection)
+    spark.catalog.clearCache()

@@ -1,0 +1,308 @@
+"""Commit one judged manifest: dead letters, bronze, ledger, in that order, under the table's lease.
+
+A crash anywhere repeats the load: the transaction id keeps the repeat free of duplicates, and what the load itself
+committed before is left out of every comparison, so that the repeat finds what the first pass found.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from marketlake import ledger
+from marketlake.crash import crash_point
+from marketlake.instants import OffsetClock, Window
+from marketlake.ledger import LoadRecord, MarketVerdict
+from marketlake.work import Answer
+from spark_jobs.audit import Judgement
+from spark_jobs.audit.verdicts import MarketCounts
+from spark_jobs.bronze import dead_letters, findings, ranges
+from spark_jobs.bronze.context import LoadContext, LoadTask
+from spark_jobs.bronze.findings import Keys
+from spark_jobs.bronze.landed_rows import KEPT
+from spark_jobs.bronze.reference import existing_rows, holds_rows, late_agreements, market_hulls
+from spark_jobs.bronze.revisions import Revised, first_revisions, retractions, revise, stored_columns
+from spark_jobs.lib.delta_tables import append_once, bronze_spec, ensure_table
+from spark_jobs.lib.quality import split_by_rules
+
+REISSUED = ("reissue", "force")
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """The rows of one manifest whose markets were not refused."""
+
+    task: LoadTask
+    accepted: DataFrame
+    rejected: DataFrame
+    answers: tuple[Answer, ...]
+    counts: tuple[MarketCounts, ...]
+
+    @property
+    def rejected_rows(self) -> int:
+        return sum(counts.rejected for counts in self.counts)
+
+    @property
+    def accepted_rows(self) -> int:
+        return sum(counts.received - counts.rejected for counts in self.counts)
+
+
+@dataclass(frozen=True)
+class _Committed:
+    """What came into bronze."""
+
+    keys: Keys
+    version: int | None = None
+    appended_rows: int = 0
+    retracted_rows: int = 0
+    disagreements: tuple[ledger.Disagreement, ...] = ()
+
+
+def commit_manifest(
+    context: LoadContext, task: LoadTask, judged: DataFrame, judgement: Judgement, *, manifest_no: int
+) -> LoadRecord:
+    """Commit what passed and return what was recorded; a manifest with a failed critical expectation commits nothing.
+
+    `judged` are the conformed rows of all manifests of the session, with their reasons.
+    """
+    started = time.monotonic()
+    counts = judgement.of(manifest_no)
+    record = _record(context, task, counts, judgement)
+    ledger.record_audit(context.connection, record, _verdicts(task, counts, judgement.refused_symbols(manifest_no)))
+    crash_point("load.after_audit")
+    if manifest_no in judgement.critical:
+        return _refuse_manifest(context, task, record, judgement.critical[manifest_no])
+    refused = judgement.refused_symbols(manifest_no)
+    mine = judged.where((F.col("manifest_no") == manifest_no) & (F.col("fate") == KEPT))
+    batch = _batch(task, mine.where(~F.col("symbol").isin(refused)), counts, refused, context)
+    with ledger.table_lease(context.settings, context.dataset.table) as lease:
+        clock = OffsetClock(timedelta(seconds=task.manifest.clock_offset_seconds))
+        known_at = ledger.next_known_at(context.connection, context.dataset.table, clock.now())
+        _commit_dead_letters(context, batch, record, known_at)
+        crash_point("load.between_dlq_and_bronze")
+        lease.check()
+        committed = _commit_bronze(context, batch, record, known_at)
+        crash_point("load.between_bronze_and_ledger")
+        done = _completed(context, batch, record, committed, refused, known_at)
+        reasons = [why for (number, _), why in judgement.refused.items() if number == manifest_no]
+        if reasons:
+            done = replace(done, manifest_state="refused", error="\n".join(reasons))
+            _log_refusal(context, task, refused, "\n".join(reasons))
+        done = replace(done, seconds=time.monotonic() - started)
+        ledger.record_load(context.connection, done)
+    return done
+
+
+def _batch(
+    task: LoadTask, rows: DataFrame, counts: Sequence[MarketCounts], refused: Sequence[str], context: LoadContext
+) -> _Batch:
+    accepted, rejected = split_by_rules(rows, context.rules)
+    answers = tuple(answer for answer in task.manifest.answers if answer.market.symbol not in refused)
+    return _Batch(task, accepted, rejected, answers, tuple(item for item in counts if item.symbol not in refused))
+
+
+def _record(context: LoadContext, task: LoadTask, counts: Sequence[MarketCounts], judgement: Judgement) -> LoadRecord:
+    received = sum(market.received for market in counts)
+    dropped = {
+        "outside_window": sum(market.outside for market in counts),
+        "still_open": sum(market.still_open for market in counts),
+    }
+    return LoadRecord(
+        load_id=task.load_id,
+        table=context.dataset.table,
+        dataset=context.dataset.name,
+        exchange=task.manifest.exchange,
+        manifest_id=task.manifest_id,
+        run_id=task.manifest.run_id,
+        kind=task.kind,
+        files_id=task.files_id,
+        typed_rows=received,
+        collapsed_rows=sum(market.collapsed for market in counts),
+        rejected_rows=sum(market.rejected for market in counts),
+        flagged_rows=sum(market.flagged for market in counts),
+        details={**dropped, "data_docs": judgement.docs, "rule_version": context.rules.version},
+    )
+
+
+def _verdicts(task: LoadTask, counts: Sequence[MarketCounts], refused: Sequence[str]) -> list[MarketVerdict]:
+    return [
+        MarketVerdict(
+            task.manifest.exchange,
+            market.symbol,
+            market.received,
+            market.rejected,
+            is_refused=market.symbol in refused,
+            reasons=market.reasons,
+        )
+        for market in counts
+    ]
+
+
+def _refuse_manifest(context: LoadContext, task: LoadTask, record: LoadRecord, why: str) -> LoadRecord:
+    facts = [
+        fact
+        for answer in task.manifest.answers
+        for fact in ledger.facts_of_refusal(answer, exchange=task.manifest.exchange, dataset=context.dataset)
+    ]
+    ledger.record_failure(context.connection, task.manifest_id, why, state="refused", facts=facts)
+    _log_refusal(context, task, sorted({answer.market.symbol for answer in task.manifest.answers}), why)
+    return replace(record, manifest_state="refused", error=why)
+
+
+def _log_refusal(context: LoadContext, task: LoadTask, symbols: Sequence[str], why: str) -> None:
+    for symbol in symbols:
+        ledger.log_quality_event(
+            context.connection,
+            "validation_failed",
+            exchange=task.manifest.exchange,
+            symbol=symbol,
+            details={"load_id": task.load_id, "why": why},
+        )
+
+
+def _commit_dead_letters(context: LoadContext, batch: _Batch, record: LoadRecord, known_at: datetime) -> None:
+    if not batch.rejected_rows:
+        return
+    dataset, task = context.dataset, batch.task
+    spec = dead_letters.dlq_spec(dataset)
+    ensure_table(context.root, spec)
+    letters = dead_letters.dead_letters(
+        batch.rejected, dataset, rule_version=context.rules.version, load_id=task.load_id, seen_at=known_at
+    )
+    new = dead_letters.not_seen_before(
+        context.spark, letters, dataset, root=context.root, exchange=task.manifest.exchange, load_id=task.load_id
+    ).persist()
+    try:
+        if new.isEmpty():
+            return
+        # The files first: they are the same at every repeat, and the table's id then says that both are there.
+        target = dead_letters.DeadLetterFile(
+            context.settings.dlq_folder, task.load_id, task.manifest.now, task.manifest.exchange
+        )
+        dead_letters.write_files(new, target, has_timeframes=dataset.has_timeframes)
+        append_once(
+            new.select(*spec.column_names),
+            context.root,
+            spec,
+            load_id=task.load_id,
+            run_id=task.manifest.run_id,
+            typed_rows=record.typed_rows,
+        )
+    finally:
+        new.unpersist()
+
+
+def _commit_bronze(context: LoadContext, batch: _Batch, record: LoadRecord, known_at: datetime) -> _Committed:
+    dataset, task = context.dataset, batch.task
+    exchange, hulls = task.manifest.exchange, market_hulls(batch.answers)
+    time_column = dataset.time_column
+    rejected = ranges.times_by_answer(batch.rejected, time_column) if batch.rejected_rows else {}
+    sources = sorted({answer.source for answer in batch.answers if answer.files})
+    is_known = holds_rows(context, exchange, hulls)
+    existing = existing_rows(context, exchange, hulls, except_load=task.load_id) if is_known else None
+    revised = _revised(context, batch, existing, sources)
+    try:
+        accepted = ranges.times_by_answer(batch.accepted, time_column) if batch.accepted_rows else {}
+        is_first = existing is None and not revised.kept
+        changed = accepted if is_first else ranges.times_by_answer(revised.observed.where("is_changed"), time_column)
+        rows = revised.appended
+        gone, retracted = _retracted(context, batch, existing)
+        keys = Keys(accepted, rejected, changed, retracted)
+        if gone is not None:
+            rows = rows.unionByName(gone)
+        if not ranges.count(changed) and not retracted:
+            return _Committed(keys)
+        commit = append_once(
+            rows.withColumns({"load_id": F.lit(task.load_id), "known_at": F.lit(known_at).cast("timestamp")}),
+            context.root,
+            bronze_spec(dataset),
+            load_id=task.load_id,
+            run_id=task.manifest.run_id,
+            typed_rows=record.typed_rows,
+        )
+        appended = batch.accepted_rows if is_first else revised.appended.count()
+        retracted_rows = gone.count() if gone is not None else 0
+        found = findings.disagreements(revised.observed, context, task)
+        return _Committed(keys, commit.version, appended, retracted_rows, found)
+    finally:
+        revised.release()
+
+
+def _revised(context: LoadContext, batch: _Batch, existing: DataFrame | None, sources: Sequence[str]) -> Revised:
+    has_repeats = any(counts.has_repeats for counts in batch.counts)
+    if existing is None and len(sources) <= 1 and not has_repeats:
+        return first_revisions(batch.accepted, context.dataset)
+    if existing is None:
+        stored = set(stored_columns(context.dataset))
+        schema = ", ".join(f"{c.name} {c.spark_type}" for c in context.dataset.columns if c.name in stored)
+        existing = context.spark.createDataFrame([], schema)
+    firsts = [counts.first_received_at for counts in batch.counts if counts.first_received_at]
+    agreements = late_agreements(
+        context, batch.task.manifest.exchange, batch.answers, first_received_at=min(firsts, default=None)
+    )
+    return revise(batch.accepted, existing, context.dataset, sources=sources, agreements=agreements)
+
+
+def _retracted(
+    context: LoadContext, batch: _Batch, existing: DataFrame | None
+) -> tuple[DataFrame | None, dict[tuple[str, str, str], list[Window]]]:
+    """Return the retracting rows of re-issued archives, and their ranges by market and source."""
+    dataset = context.dataset
+    reissued = [
+        answer
+        for answer in batch.answers
+        if answer.source == "archive" and answer.status == "answered" and answer.reason in REISSUED
+    ]
+    if existing is None or not reissued:
+        return None, {}
+    covered = context.spark.createDataFrame(
+        [
+            (a.market.symbol, a.timeframe, a.source, a.window.start, a.window.end, file.received_at, file.source_ref)
+            for a in reissued
+            for file in a.files
+        ],
+        "symbol string, timeframe string, source string, range_start timestamp, range_end timestamp, "
+        "received_at timestamp, source_ref string",
+    )
+    present = batch.accepted.unionByName(batch.rejected)
+    gone = retractions(existing, present, covered, dataset).persist()
+    timeframe = F.col("timeframe") if dataset.has_timeframes else F.lit("")
+    rows = gone.select(
+        "symbol", timeframe.alias("timeframe"), "source", F.unix_micros(dataset.time_column).alias("us")
+    ).collect()
+    found = dict[tuple[str, str, str], list[Window]]()
+    for row in rows:
+        start = ranges.instant(row["us"])
+        window = Window(start, start + ranges.step_of(row["timeframe"]))
+        found.setdefault((row["symbol"], row["timeframe"], row["source"]), []).append(window)
+    return (gone, found) if rows else (None, {})
+
+
+def _completed(
+    context: LoadContext,
+    batch: _Batch,
+    record: LoadRecord,
+    committed: _Committed,
+    refused: Sequence[str],
+    known_at: datetime,
+) -> LoadRecord:
+    task, keys = batch.task, committed.keys
+    agreed = sum(int(keys.agreed(number).size) for number in keys.accepted)
+    return replace(
+        record,
+        appended_rows=committed.appended_rows,
+        agreed_rows=agreed,
+        retracted_rows=committed.retracted_rows,
+        delta_version=committed.version,
+        known_at=known_at,
+        facts=findings.facts(context, task, keys, refused),
+        agreements=findings.agreements(context, task, keys),
+        disagreements=committed.disagreements,
+        changes=findings.changes(context, task, keys, refused),
+        archives=findings.archives(task, keys, refused, known_at=known_at),
+    )

@@ -1,0 +1,189 @@
+"""Load every sealed manifest that waits: type, audit, split, and commit to DLQ and bronze.
+
+One session drains the manifests of all runs. One that raises is recorded and does not stop the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from itertools import groupby
+
+import psycopg
+from pyspark.sql import SparkSession
+
+from marketlake import ledger
+from marketlake.datasets import dataset_named
+from marketlake.errors import DataError, MarketlakeError
+from marketlake.landing import LandingArea, read_manifest, verify_files
+from marketlake.ledger import LoadRecord, ManifestRow
+from marketlake.rules import rules_for
+from marketlake.settings import Settings, load_settings
+from marketlake.work import Manifest
+from spark_jobs.audit import judge
+from spark_jobs.bronze.commit import commit_manifest
+from spark_jobs.bronze.conform import conform
+from spark_jobs.bronze.context import LoadContext, LoadTask, load_task
+from spark_jobs.lib.quality import with_reasons
+from spark_jobs.lib.session import build_session
+
+_log = logging.getLogger("marketlake.load")
+
+
+def load_manifests(context: LoadContext, tasks: Sequence[LoadTask]) -> list[LoadRecord]:
+    """Type and judge the manifests of one dataset together, then commit each; return what was recorded of each."""
+    try:
+        return _load_together(context, tasks)
+    except Exception as error:  # whatever it is, it is recorded or narrowed down, and the next one is due
+        if len(tasks) == 1:
+            record_failure(context, tasks[0], error)
+            return []
+        _log.warning("%s: %s; each manifest is now loaded alone", context.dataset.name, _text(error))
+        return [record for task in tasks for record in load_manifests(context, [task])]
+
+
+def _load_together(context: LoadContext, tasks: Sequence[LoadTask]) -> list[LoadRecord]:
+    manifests = [task.manifest for task in tasks]
+    rows = conform(context.spark, manifests, context.dataset, area=context.area)
+    judged = with_reasons(rows, context.rules).persist()
+    try:
+        judgement = judge(
+            judged,
+            context.dataset,
+            rules=context.rules,
+            settings=context.settings,
+            manifests=len(tasks),
+            name=f"{context.dataset.name}-{tasks[0].load_id[:8]}",
+        )
+        done = list[LoadRecord]()
+        for number, task in enumerate(tasks):
+            try:
+                done.append(commit_manifest(context, task, judged, judgement, manifest_no=number))
+                _log.info("%s: %s", task.name, _summary(done[-1]))
+            except Exception as error:  # as above
+                record_failure(context, task, error)
+        return done
+    finally:
+        judged.unpersist()
+
+
+def record_failure(context: LoadContext, task: LoadTask, error: Exception) -> None:
+    """Record that a manifest could not be loaded; its windows are open again."""
+    _log.error("%s failed: %s", task.name, _text(error), exc_info=not isinstance(error, MarketlakeError))
+    _fail(context, task.manifest, task.manifest_id, _text(error), state="failed")
+
+
+def load_waiting(
+    spark: SparkSession, settings: Settings, connection: psycopg.Connection, rows: Sequence[ManifestRow]
+) -> list[LoadRecord]:
+    """Load the registered manifests, those of a dataset together; return what was recorded of those that loaded."""
+    calendar = ledger.outage_calendar(settings)
+    done = list[LoadRecord]()
+    for name, group in groupby(sorted(rows, key=lambda row: row.dataset), key=lambda row: row.dataset):
+        dataset = dataset_named(name)
+        rules = rules_for(dataset, settings.quality)
+        context = LoadContext(spark, settings, connection, dataset, rules, calendar)
+        tasks = [task for row in sorted(group, key=lambda row: row.sealed_at) if (task := _readable(context, row))]
+        if tasks:
+            done += load_manifests(context, tasks)
+    return done
+
+
+def _readable(context: LoadContext, row: ManifestRow) -> LoadTask | None:
+    """Return the task of a manifest whose files are what was landed; else record the damage."""
+    try:
+        manifest = read_manifest(manifest_file(context.area, row))
+    except DataError as error:
+        ledger.record_failure(context.connection, row.manifest_id, str(error), state="damaged")
+        return None
+    try:
+        verify_files(context.area, manifest)
+        return load_task(context, row, manifest)
+    except DataError as error:
+        _fail(context, manifest, row.manifest_id, str(error), state="damaged")
+        return None
+
+
+def manifest_file(area: LandingArea, row: ManifestRow) -> str:
+    """Return where a registered manifest lies; its path is relative to the landing folder, or absolute."""
+    return row.path if row.path.startswith("/") else str(area.absolute(row.path))
+
+
+def _fail(context: LoadContext, manifest: Manifest, manifest_id: str, why: str, *, state: str) -> None:
+    cause = "load_failed" if state == "failed" else state
+    facts = [
+        fact
+        for answer in manifest.answers
+        for fact in ledger.facts_of_refusal(
+            answer, exchange=manifest.exchange, dataset=context.dataset, cause=cause, retry_at=manifest.now
+        )
+    ]
+    ledger.record_failure(context.connection, manifest_id, why, state=state, facts=facts)
+
+
+def _text(error: Exception) -> str:
+    """Return the part of an error that a person can act on; Spark wraps ours in a page of stack traces."""
+    if isinstance(error, MarketlakeError):
+        return str(error)
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    ours = [line.partition(": ")[2] for line in lines if line.startswith("marketlake.errors.")]
+    return (ours or [f"{type(error).__name__}: {lines[0]}"])[0]
+
+
+def _summary(record: LoadRecord) -> str:
+    counts = (
+        f"{record.typed_rows:,} rows, {record.appended_rows:,} new, {record.agreed_rows:,} known, "
+        f"{record.rejected_rows:,} rejected, {record.retracted_rows:,} retracted in {record.seconds:.1f} s"
+    )
+    return counts if record.manifest_state == "loaded" else f"refused: {record.error}"
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", help="the run that asks; manifests of all runs are loaded")
+    parser.add_argument(
+        "--retry-refused", action="store_true", help="judge again what was refused of this run, with today's rules"
+    )
+    return parser.parse_args(argv)
+
+
+def run(settings: Settings, *, run_id: str | None, retry_refused: bool) -> dict[str, int]:
+    """Load what waits, and on request what was refused of the run; return counts of manifests and rows."""
+    with ledger.connect(settings) as connection:
+        if retry_refused:
+            refused = ledger.manifests_refused(connection, run_id=run_id)
+            ledger.wait_again(connection, [row.manifest_id for row in refused])
+        rows = ledger.manifests_waiting(connection)
+        if not rows:
+            return {"manifests": 0, "appended_rows": 0, "rejected_rows": 0}
+        spark = build_session("load", settings)
+        done = load_waiting(spark, settings, connection, rows)
+        return {
+            "manifests": len(rows),
+            "loaded": sum(record.manifest_state == "loaded" for record in done),
+            "refused": sum(record.manifest_state == "refused" for record in done),
+            "failed": len(rows) - len(done),
+            "appended_rows": sum(record.appended_rows for record in done),
+            "rejected_rows": sum(record.rejected_rows for record in done),
+        }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse_args(argv)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    logging.getLogger("py4j").setLevel(logging.WARNING)
+    logging.getLogger("great_expectations").setLevel(logging.ERROR)
+    try:
+        result = run(load_settings(), run_id=args.run, retry_refused=args.retry_refused)
+    except MarketlakeError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

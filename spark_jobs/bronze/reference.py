@@ -1,0 +1,94 @@
+"""What the table already holds of the ranges that a load touches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from marketlake import ledger
+from marketlake.errors import UsageError
+from marketlake.instants import Window, format_instant
+from marketlake.lake.files import files_of, open_table, table_path
+from marketlake.lake.reading import MarketRange
+from marketlake.work import Answer
+from spark_jobs.bronze.context import LoadContext
+from spark_jobs.bronze.revisions import stored_columns
+
+_AGREEMENT = (
+    "symbol string, timeframe string, source string, range_start timestamp, range_end timestamp, agreed_at timestamp"
+)
+
+
+def market_hulls(answers: Sequence[Answer]) -> dict[tuple[str, str], Window]:
+    """Return, per symbol and timeframe, the range from the first to the last of the answers' windows."""
+    hulls = dict[tuple[str, str], Window]()
+    for answer in answers:
+        market = (answer.market.symbol, answer.timeframe)
+        known = hulls.get(market, answer.window)
+        hulls[market] = Window(min(known.start, answer.window.start), max(known.end, answer.window.end))
+    return hulls
+
+
+def holds_rows(context: LoadContext, exchange: str, hulls: dict[tuple[str, str], Window]) -> bool:
+    """Return whether the table may hold rows of these ranges, from its files' statistics alone."""
+    dataset = context.dataset
+    try:
+        table = open_table(context.root, dataset.table)
+    except UsageError:
+        return False
+    files = files_of(table, dataset.table, ["symbol", dataset.time_column])
+    wanted = (
+        MarketRange(exchange, symbol, timeframe or None, hull.start, hull.end).bounds(dataset)
+        for (symbol, timeframe), hull in hulls.items()
+    )
+    return any(files.holding(bounds) for bounds in wanted)
+
+
+def existing_rows(
+    context: LoadContext, exchange: str, hulls: dict[tuple[str, str], Window], *, except_load: str
+) -> DataFrame:
+    """Return the table's rows of these ranges but those that this very load committed before a crash."""
+    dataset = context.dataset
+    table = context.spark.read.format("delta").load(table_path(context.root, dataset.table))
+    inside = " or ".join(_inside(context, symbol, timeframe, hull) for (symbol, timeframe), hull in hulls.items())
+    is_wanted = (F.col("exchange") == exchange) & F.expr(inside or "false") & (F.col("load_id") != except_load)
+    return table.where(is_wanted).select(*stored_columns(dataset))
+
+
+def late_agreements(
+    context: LoadContext, exchange: str, answers: Sequence[Answer], *, first_received_at: datetime | None
+) -> DataFrame | None:
+    """Return the agreements that are newer than the load's oldest row, None where there are none: the usual case."""
+    if first_received_at is None:
+        return None
+    rows = set[tuple[str, str, str, datetime, datetime, datetime]]()
+    sources = {(answer.market.symbol, answer.timeframe, answer.source) for answer in answers}
+    hulls = market_hulls(answers)
+    for symbol, timeframe, source in sources:
+        known = ledger.agreements_of(
+            context.connection, context.dataset.name, exchange, symbol, timeframe, source, hulls[symbol, timeframe]
+        )
+        rows |= {
+            (symbol, timeframe, source, item.window.start, item.window.end, item.agreed_at)
+            for item in known
+            if item.agreed_at > first_received_at
+        }
+    if not rows:
+        return None
+    frame = context.spark.createDataFrame(sorted(rows), _AGREEMENT)
+    return frame if context.dataset.has_timeframes else frame.drop("timeframe")
+
+
+def _inside(context: LoadContext, symbol: str, timeframe: str, hull: Window) -> str:
+    dataset = context.dataset
+    quoted = symbol.replace("'", "")
+    parts = [f"symbol = '{quoted}'"]
+    parts += [f"timeframe = '{timeframe}'"] if timeframe else []
+    parts.append(f"{dataset.time_column} >= timestamp '{format_instant(hull.start)}'")
+    parts.append(f"{dataset.time_column} < timestamp '{format_instant(hull.end)}'")
+    if "partition_month" in dataset.partitioned_by:
+        parts.append(f"partition_month between '{hull.start:%Y-%m}' and '{hull.end:%Y-%m}'")
+    return f"({' and '.join(parts)})"
