@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +18,7 @@ from marketlake.timeframes import timeframe_length
 _TILE_COLUMNS = "range_start, range_end, state, source, cause, attempt_days, retry_at, load_id"
 _MARKET = "dataset = %s and exchange = %s and symbol = %s and timeframe = %s"
 _Market = tuple[str, str, str, str]
+_MANY_FACTS = 500
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,9 @@ def apply_facts(cursor: psycopg.Cursor[Any], facts: Sequence[Fact], *, run_id: s
         _derive_tiles(cursor, market, by_market[market], run_id, load_id)
         if load_id is not None:
             _advance(cursor, market, load_id)
+    if len(facts) >= _MANY_FACTS:
+        # The views' plans are quadratic for a table that the planner still believes to be empty.
+        cursor.execute("analyze ops.coverage_facts, ops.coverage")
 
 
 def coverage_of(
@@ -201,18 +206,17 @@ def _derive_tiles(
 
 
 def _log_gaps(cursor: psycopg.Cursor[Any], market: _Market, found: Sequence[Window], filled: Sequence[Window]) -> None:
-    _, exchange, symbol, timeframe = market
+    dataset, exchange, symbol, timeframe = market
+    details = json.dumps({"dataset": dataset})
     step = timeframe_length(timeframe) if timeframe else None
-    cursor.executemany(
-        "insert into ops.data_quality_logs"
-        " (event_type, exchange, symbol, timeframe, gap_start, gap_end, candles_missing, details)"
-        " values (%s, %s, %s, %s, %s, %s, %s, jsonb_build_object('dataset', %s::text))",
-        [
-            (event, exchange, symbol, timeframe, gap.start, gap.end, gap.length // step if step else None, market[0])
-            for event, windows in (("gap_detected", found), ("gap_filled", filled))
-            for gap in windows
-        ],
-    )
+    with cursor.copy(
+        "copy ops.data_quality_logs"
+        " (event_type, exchange, symbol, timeframe, gap_start, gap_end, candles_missing, details) from stdin"
+    ) as copy:
+        for event, windows in (("gap_detected", found), ("gap_filled", filled)):
+            for gap in windows:
+                missing = gap.length // step if step else None
+                copy.write_row((event, exchange, symbol, timeframe, gap.start, gap.end, missing, details))
 
 
 def _advance(cursor: psycopg.Cursor[Any], market: _Market, load_id: str | None) -> None:

@@ -23,8 +23,10 @@ create table ops.coverage_facts (
     check (range_start < range_end)
 );
 create index coverage_facts_by_market on ops.coverage_facts (dataset, exchange, symbol, timeframe, range_start);
-create index coverage_facts_holes on ops.coverage_facts (dataset, exchange, symbol, timeframe)
+create index coverage_facts_holes on ops.coverage_facts using gist (tstzrange(range_start, range_end))
 where state in ('no_trades', 'exchange_down', 'unfillable', 'rejected', 'pending', 'failed');
+create index coverage_facts_present on ops.coverage_facts using gist (tstzrange(range_start, range_end))
+where state = 'present';
 comment on table ops.coverage_facts is 'Append-only: what a source said about a range, in the order of recording.';
 comment on column ops.coverage_facts.timeframe is 'Empty for events.';
 comment on column ops.coverage_facts.source is 'The source that answered; empty for facts that come from no source.';
@@ -102,14 +104,6 @@ comment on view ops.ingest_watermarks is 'Per market: everything closed before h
 create view ops.coverage_gaps as
 with
 
-hole_facts as (
-
-    select *
-    from ops.coverage_facts
-    where state in ('no_trades', 'exchange_down', 'unfillable', 'rejected', 'pending', 'failed')
-
-),
-
 holes_ever as (
 
     select
@@ -118,7 +112,8 @@ holes_ever as (
         symbol,
         timeframe,
         range_agg(tstzrange(range_start, range_end)) as ranges
-    from hole_facts
+    from ops.coverage_facts
+    where state in ('no_trades', 'exchange_down', 'unfillable', 'rejected', 'pending', 'failed')
     group by dataset, exchange, symbol, timeframe
 
 ),
@@ -212,33 +207,33 @@ select
     coalesce(gaps.cause, found.first_cause) as cause,
     case when gaps.status = 'open' and asked.is_asked then 'repairing' else gaps.status end as status,
     found.detected_at,
-    case when gaps.evidence = 'filled' then repaired.repaired_at end as repaired_at,
+    repaired.repaired_at,
     jsonb_build_object('cause', gaps.evidence, 'source', gaps.source, 'attempts', gaps.attempts) as evidence
 from gaps
 cross join lateral (
     select
-        min(hole_facts.recorded_at) as detected_at,
-        (array_agg(hole_facts.state order by hole_facts.fact_id))[1] as first_cause
-    from hole_facts
+        min(facts.recorded_at) as detected_at,
+        (array_agg(facts.state order by facts.fact_id))[1] as first_cause
+    from ops.coverage_facts as facts
     where
-        hole_facts.dataset = gaps.dataset
-        and hole_facts.exchange = gaps.exchange
-        and hole_facts.symbol = gaps.symbol
-        and hole_facts.timeframe = gaps.timeframe
-        and hole_facts.range_start < gaps.gap_end
-        and hole_facts.range_end > gaps.gap_start
+        facts.state in ('no_trades', 'exchange_down', 'unfillable', 'rejected', 'pending', 'failed')
+        and tstzrange(facts.range_start, facts.range_end) && tstzrange(gaps.gap_start, gaps.gap_end)
+        and facts.dataset = gaps.dataset
+        and facts.exchange = gaps.exchange
+        and facts.symbol = gaps.symbol
+        and facts.timeframe = gaps.timeframe
 ) as found
 cross join lateral (
     select min(facts.recorded_at) as repaired_at
     from ops.coverage_facts as facts
     where
-        facts.dataset = gaps.dataset
+        gaps.evidence = 'filled'
+        and facts.state = 'present'
+        and tstzrange(facts.range_start, facts.range_end) && tstzrange(gaps.gap_start, gaps.gap_end)
+        and facts.dataset = gaps.dataset
         and facts.exchange = gaps.exchange
         and facts.symbol = gaps.symbol
         and facts.timeframe = gaps.timeframe
-        and facts.state = 'present'
-        and facts.range_start < gaps.gap_end
-        and facts.range_end > gaps.gap_start
         and facts.recorded_at > found.detected_at
 ) as repaired
 cross join lateral (
