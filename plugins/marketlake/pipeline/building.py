@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
+
+from marketlake.ledger import Run, create_run, finish_run, newest_runs
 from marketlake.pipeline.call import StepCall
+from marketlake.pipeline.opening import known_run, new_run_id
+from marketlake.pipeline.request import BY_HAND, RunRequest
+from marketlake.settings import Settings
 
 
 def publish_changes(call: StepCall) -> dict[str, Any]:
@@ -54,3 +61,26 @@ def has_something_to_build(call: StepCall) -> bool:
     from marketlake.ledger import built_until, newest_publication
 
     return newest_publication(call.connection) > built_until(call.connection)
+
+
+def build(settings: Settings, connection: psycopg.Connection, *, run_id: str | None = None) -> dict[str, Any]:
+    """Publish what is not published and build silver and gold, in a run of their own; nothing where all is built.
+
+    A run that is named is gone on with.
+    """
+    from marketlake.pipeline.steps import call_step
+
+    run_id = run_id or new_run_id()
+    run = known_run(connection, run_id) or create_run(connection, _run(connection, run_id))
+    call = StepCall(settings, connection, run)
+    results = {"publish_changes": call_step("publish_changes", call)}
+    if has_something_to_build(call):
+        results |= {step: call_step(step, call) for step in BUILD_STEPS}
+    finish_run(connection, run_id, "succeeded")
+    return {"run_id": run_id, "is_built": "merge_gold" in results, "results": results}
+
+
+def _run(connection: psycopg.Connection, run_id: str) -> Run:
+    newest = newest_runs(connection, limit=1)
+    offset = newest[0].clock_offset if newest else timedelta(0)
+    return Run(run_id, BY_HAND, None, "incremental", RunRequest().to_json(), datetime.now(UTC) + offset, offset)
