@@ -14,6 +14,15 @@ from marketlake.settings import load_settings
 from tests.databases import environment_of, fresh_database
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+MARKER_OF_FOLDER = {"acceptance": "acceptance", "bench": "bench", "spark": "spark"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by its folder, so that `-m` chooses the same wherever a test is put."""
+    for item in items:
+        folder = item.path.relative_to(REPOSITORY / "tests").parts[0]
+        if folder in MARKER_OF_FOLDER:
+            item.add_marker(MARKER_OF_FOLDER[folder])
 
 
 @pytest.fixture(autouse=True, scope="session")
