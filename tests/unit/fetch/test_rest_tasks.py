@@ -1,0 +1,161 @@
+"""REST tasks: pages in flight, segments in order, each market's failure its own."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from marketlake.errors import SetupError
+from marketlake.exchanges.failures import MarketRefusedError, RequestFailedError
+from marketlake.exchanges.protocol import Page, Response
+from marketlake.fetch.rest_tasks import REQUESTS_IN_FLIGHT, RestSource, fetch_rest, landed_answer
+from marketlake.instants import OffsetClock, Window, parse_instant, to_epoch_ms
+from marketlake.landing import LandingArea, segment_lines
+from marketlake.timeframes import grid
+from marketlake.work import Answer, FetchTask, Market
+
+START = parse_instant("2025-01-01")
+HOUR = timedelta(hours=1)
+BTC, ETH = Market("spot", "BTC/USDT", "BTCUSDT"), Market("spot", "ETH/USDT", "ETHUSDT")
+Disturb = Callable[[Market, Window], None]
+
+
+class HourlyExchange:
+    """Gives hourly candles, at most `page_rows` at once; `disturb` may raise or wait before a page."""
+
+    def __init__(self, *, page_rows: int = 10, given_rows: int = 10, disturb: Disturb | None = None) -> None:
+        self.page_rows = page_rows
+        self.given_rows = given_rows
+        self.disturb = disturb or (lambda market, window: None)
+        self.asked: list[tuple[str, datetime]] = []
+        self.at_once = self.most_at_once = 0
+        self._lock = threading.Lock()
+
+    def page_windows(self, dataset: str, market: Market, *, timeframe: str, window: Window) -> list[Window]:
+        hours = range(0, window.length // HOUR, self.page_rows)
+        starts = [window.start + HOUR * hour for hour in hours]
+        return [Window(start, min(start + HOUR * self.page_rows, window.end)) for start in starts]
+
+    def page(self, dataset: str, market: Market, *, timeframe: str, window: Window) -> Page:
+        with self._lock:
+            self.asked.append((market.symbol, window.start))
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            self.disturb(market, window)
+        finally:
+            with self._lock:
+                self.at_once -= 1
+        opened = grid(window, "1h")[: self.given_rows]
+        text = json.dumps([[to_epoch_ms(instant)] for instant in opened])
+        now = OffsetClock().now()
+        response = Response("http://x/klines?y", "/klines", {}, 200, {}, text, None, now, now)
+        return Page(response, len(opened), opened[-1] + HOUR if opened else None)
+
+
+def source(folder: Path, client: HourlyExchange) -> RestSource:
+    return RestSource(client, LandingArea(folder), OffsetClock(), "run", timedelta(0))  # type: ignore[arg-type]
+
+
+def task(market: Market = BTC, *, hours: int = 100, task_id: str = "t") -> FetchTask:
+    return FetchTask(task_id, "run", "binance", "ohlcv", market, "1h", "rest", Window(START, START + HOUR * hours))
+
+
+def run(where: RestSource, *tasks: FetchTask) -> dict[str, list[Answer]]:
+    answers: dict[str, list[Answer]] = {}
+    fetch_rest(where, tasks, landed=lambda one, found: answers.update({one.task_id: found}))
+    return answers
+
+
+def instants(where: RestSource, answer: Answer) -> list[int]:
+    path = where.area.absolute(answer.files[0].path)
+    return [row[0] for line in segment_lines(path) for row in json.loads(line["body"])]
+
+
+def test_several_requests_are_in_flight_and_their_responses_land_in_order(tmp_path: Path) -> None:
+    client = HourlyExchange(disturb=lambda market, window: time.sleep(0.02 if window.start == START else 0.005))
+    where = source(tmp_path, client)
+
+    [answer] = run(where, task(hours=500))["t"]
+
+    assert instants(where, answer) == [to_epoch_ms(START + HOUR * hour) for hour in range(500)]
+    assert 1 < client.most_at_once <= REQUESTS_IN_FLIGHT
+
+
+def test_a_server_that_gives_smaller_pages_than_asked_for_loses_nothing(tmp_path: Path) -> None:
+    where = source(tmp_path, HourlyExchange(given_rows=3))
+
+    [answer] = run(where, task())["t"]
+
+    assert instants(where, answer) == [to_epoch_ms(START + HOUR * hour) for hour in range(100)]
+
+
+def test_a_server_that_ignores_the_start_fails_the_task_and_is_not_asked_for_ever(tmp_path: Path) -> None:
+    class Stuck(HourlyExchange):
+        def page(self, dataset: str, market: Market, *, timeframe: str, window: Window) -> Page:
+            page = super().page(dataset, market, timeframe=timeframe, window=window)
+            return Page(page.response, page.row_count, START + HOUR)
+
+    client = Stuck()
+    [answer] = run(source(tmp_path, client), task(hours=10))["t"]
+
+    assert answer.status == "failed"
+    assert "ignores startTime" in (answer.error or "")
+    assert len(client.asked) == 2
+
+
+def test_a_refused_market_is_asked_no_more_while_the_others_go_on(tmp_path: Path) -> None:
+    def refuse(market: Market, window: Window) -> None:
+        if market == BTC:
+            raise MarketRefusedError("BTC/USDT is refused: HTTP 400, code -1121: Invalid symbol.")
+
+    client = HourlyExchange(disturb=refuse)
+    many = [task(hours=1000, task_id=f"b{number}") for number in range(5)]
+
+    answers = run(source(tmp_path, client), *many, task(ETH, task_id="e"))
+
+    assert {found[0].status for name, found in answers.items() if name != "e"} == {"failed"}
+    assert all("-1121" in (found[0].error or "") for name, found in answers.items() if name != "e")
+    assert answers["e"][0].status == "answered"
+    assert sum(symbol == "BTC/USDT" for symbol, _ in client.asked) < 100
+
+
+def test_a_task_keeps_what_came_before_its_failure(tmp_path: Path) -> None:
+    def fail_late(market: Market, window: Window) -> None:
+        if window.start == START + HOUR * 50:
+            raise RequestFailedError("HTTP 503")
+
+    where = source(tmp_path, HourlyExchange(disturb=fail_late))
+
+    answered, failed = run(where, task())["t"]
+
+    assert (answered.window, failed.window) == (
+        Window(START, START + HOUR * 50),
+        Window(START + HOUR * 50, START + HOUR * 100),
+    )
+    assert len(instants(where, answered)) == 50
+    assert (failed.status, failed.error, failed.files) == ("failed", "HTTP 503", ())
+    assert landed_answer(where, task()) is None
+
+
+def test_a_landed_task_is_found_again_with_the_same_answer(tmp_path: Path) -> None:
+    where = source(tmp_path, HourlyExchange())
+    [answer] = run(where, task())["t"]
+
+    assert landed_answer(where, task()) == answer
+    assert landed_answer(where, task(hours=50)) is None
+    assert landed_answer(where, task(task_id="other")) is None
+
+
+def test_a_full_disk_ends_the_fetch(tmp_path: Path) -> None:
+    def full(market: Market, window: Window) -> None:
+        raise SetupError("no space left for x")
+
+    with pytest.raises(SetupError, match="no space left"):
+        run(source(tmp_path, HourlyExchange(disturb=full)), task(), task(ETH, task_id="e"))
