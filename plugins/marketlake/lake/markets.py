@@ -12,6 +12,10 @@ from marketlake.errors import UnknownExchangeError, UnknownSymbolError, one_of
 from marketlake.lake.files import TableFiles
 
 
+# As in the ledger's look-up: of markets of one name the plain one is meant.
+_PLAINEST_FIRST = ("spot", "perpetual", "future")
+
+
 @dataclass(frozen=True, order=True)
 class HeldMarket:
     """A market that has rows in the lake."""
@@ -60,11 +64,13 @@ def resolve_held_symbol(table: TableFiles, dataset: Dataset, exchange: str, text
     symbols = [market.symbol for market in held]
     if text in symbols or not held:
         return text
-    fitting = [market.symbol for market in held if _fits(market, text)]
-    if len(fitting) == 1:
-        return fitting[0]
-    if fitting:
-        raise UnknownSymbolError(f"symbol {text!r} fits several markets of {exchange}: {', '.join(fitting)}; name one")
+    fitting = [market for market in held if _fits(market, text)]
+    for market_type in _PLAINEST_FIRST:
+        chosen = [market.symbol for market in fitting if market.market_type == market_type]
+        if len(chosen) == 1:
+            return chosen[0]
+        if chosen:
+            raise UnknownSymbolError(f"symbol {text!r} fits several markets of {exchange}: {', '.join(chosen)}; name one")
     raise UnknownSymbolError(f"{dataset.table} of {exchange}: {one_of('symbol', text, symbols)}")
 
 

@@ -91,8 +91,9 @@ def _work(call: StepCall, outcome: RunSummary, *, build: bool) -> None:
         return
     if build and has_something_to_build(call) and not all(_do(step, call, outcome) for step in BUILD_STEPS):
         return
-    if did_anything(outcome):
+    if outcome.results.get("validate_data_quality", {}).get("loaded"):
         _do("optimize_delta_tables", call, outcome)
+    if did_anything(outcome):
         _do("mirror_ledger", call, outcome)
 
 

@@ -132,9 +132,16 @@ def test_perp_means_the_perpetual(root):
     assert Lake(root).funding_rates("BTC-USDT-PERP")["funding_rate"].to_pylist() == [0.0001]
 
 
-def test_a_text_that_fits_two_markets_is_refused_with_both(root):
-    commit(root, [candle(DAY), candle(DAY, symbol="BTC/USDT:USDT", market_type="perpetual")])
-    with pytest.raises(UnknownSymbolError, match="BTC/USDT, BTC/USDT:USDT"):
+def test_of_two_markets_of_one_name_the_spot_market_is_meant(root):
+    commit(root, [candle(DAY, close="1"), candle(DAY, symbol="BTC/USDT:USDT", market_type="perpetual", close="2")])
+    assert Lake(root).candles("BTCUSDT", "1m")["close"].to_pylist() == [1.0]
+    assert Lake(root).candles("BTC-USDT-PERP", "1m")["close"].to_pylist() == [2.0]
+
+
+def test_a_text_that_fits_two_markets_of_one_type_is_refused_with_both(root):
+    futures = [candle(DAY, symbol=f"BTC/USDT:USDT-25{month}", market_type="future") for month in ("03", "06")]
+    commit(root, futures)
+    with pytest.raises(UnknownSymbolError, match="BTC/USDT:USDT-2503, BTC/USDT:USDT-2506"):
         Lake(root).candles("BTCUSDT", "1m")
 
 
