@@ -57,6 +57,8 @@ COMMANDS = {
         Command("doctor", "doctor", "check this machine: packages, Java, storage, database, exchange, clock"),
         Command("sandbox", "sandbox", "an exchange on this machine, made up or of recorded files", True),
         Command("demo", "demo", "set a lake up, load three days through Airflow and show the result"),
+        Command("up", "up", "start Airflow and the database and leave them running"),
+        Command("airflow", "airflow", "Airflow's own command line, such as `airflow backfill create`", True),
         Command("down", "down", "stop what marketlake started: Airflow, sandbox, database"),
     )
 }

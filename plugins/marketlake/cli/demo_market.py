@@ -1,0 +1,192 @@
+"""Which market the demo works on: the real exchange where it can be reached, else a sandbox on this machine.
+
+A lake remembers its market, so a later demo stays with it; the sandbox is started again with the same seed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from marketlake.cli.airflow_files import HOST, ROOT
+from marketlake.cli.processes import RunFile, log_end, start_background, stop_background
+from marketlake.errors import OtherMarketError, SetupError, UnavailableError, UsageError
+from marketlake.instants import format_instant, parse_instant
+from marketlake.settings import Settings
+
+SYNTHETIC = "synthetic:7"
+RECORDED_CONFIG = ROOT / "config" / "demo-recorded.yaml"
+# The recorded files overlap in the days before; the recorded exchange's clock begins here.
+RECORDED_CLOCK = parse_instant("2025-01-16T06:00:00Z")
+REACH_SECONDS = 3.0
+_START_SECONDS = 60.0
+_URLS = ("REST_URL", "FUTURES_REST_URL", "COINM_REST_URL", "ARCHIVE_URL")
+
+
+@dataclass(frozen=True)
+class DemoMarket:
+    """The market: its name as the lake knows it, why it was taken, and the variables that point marketlake at it."""
+
+    name: str
+    why: str
+    variables: Mapping[str, str] = field(default_factory=dict)
+    now: datetime | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is the real exchange."""
+        return self.name == "live"
+
+
+def choose_market(settings: Settings, *, wanted: str, known: str | None) -> DemoMarket:
+    """Return the market of the demo, its sandbox running where it is one.
+
+    `wanted` is `auto`, `live`, `synthetic[:<seed>]` or `recorded[:<folder>]`; `known` the market that feeds the lake.
+
+    Raises:
+        UsageError: `wanted` is none of these, or the recorded folder is not named.
+        OtherMarketError: the lake is fed by another market.
+        UnavailableError: the real exchange is wanted and does not answer.
+    """
+    name, folder = _wanted_name(wanted, known)
+    if known is not None and name != known:
+        raise OtherMarketError(
+            f"this lake holds data of the market {known!r}, so it cannot go on with {name!r}; "
+            f"leave the market out, or choose an empty folder in MARKETLAKE_HOME (now {settings.home})"
+        )
+    if name in ("auto", "live"):
+        missing = unreachable(settings)
+        if not missing:
+            return DemoMarket("live", "the exchange answers")
+        if name == "live":
+            raise UnavailableError(
+                f"the real exchange is wanted{' because this lake holds its data' if known else ''}, but does not "
+                f"answer: {missing}; try again later, or choose an empty folder in MARKETLAKE_HOME for a sandbox"
+            )
+        return _sandbox(settings, SYNTHETIC, why=f"the real exchange does not answer ({missing})")
+    why = "this lake holds its data" if known else "it was asked for"
+    return _sandbox(settings, name, why=why, folder=folder)
+
+
+def unreachable(settings: Settings) -> str:
+    """Return which of the exchange's addresses does not answer within three seconds, and how; empty when all do."""
+    binance = settings.exchanges["binance"]
+    for url in (f"{binance.rest_url}/api/v3/time", f"{binance.futures_rest_url}/fapi/v1/time", binance.archive_url):
+        try:
+            with urllib.request.urlopen(url, timeout=REACH_SECONDS) as answer:
+                body = answer.read(65_536)
+                if "/time" in url and "serverTime" not in json.loads(body):
+                    return f"{url}: no time in its answer"
+        except urllib.error.HTTPError as error:
+            if "/time" in url or error.code >= 500:
+                return f"{url}: HTTP {error.code}"
+        except (OSError, ValueError) as error:
+            return f"{url}: {getattr(error, 'reason', None) or error}"
+    return ""
+
+
+def _wanted_name(wanted: str, known: str | None) -> tuple[str, Path | None]:
+    kind, _, rest = wanted.partition(":")
+    if kind == "auto" and not rest:
+        return known or "auto", None
+    if kind == "live" and not rest:
+        return "live", None
+    if kind == "synthetic" and (rest or "7").isdigit():
+        return f"synthetic:{rest or 7}", None
+    if kind == "recorded":
+        return "recorded", Path(rest) if rest else None
+    raise UsageError(
+        f"the demo's market must be auto, live, synthetic, synthetic:<seed> or recorded:<folder>; was {wanted!r}"
+    )
+
+
+def _sandbox(settings: Settings, name: str, *, why: str, folder: Path | None = None) -> DemoMarket:
+    variables = {"MARKETLAKE__CLOCK__SOURCE": "exchange"}
+    arguments, now = ["--market", name], None
+    if name == "recorded":
+        data = _recorded_folder(settings, folder)
+        arguments += ["--data", str(data), "--clock", format_instant(RECORDED_CLOCK)]
+        variables["CONFIG_FILE"] = str(RECORDED_CONFIG)
+        # Its days are long past: nothing of today is to be scheduled.
+        variables["AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE"] = "False"
+        now = RECORDED_CLOCK
+    url = _start_sandbox(settings, arguments)
+    variables |= {f"MARKETLAKE__EXCHANGES__BINANCE__{part}": url for part in _URLS}
+    return DemoMarket(name, why, variables, now)
+
+
+def _recorded_folder(settings: Settings, folder: Path | None) -> Path:
+    _, memory = _memory(settings).read()
+    chosen = folder or os.environ.get("MARKETLAKE_TEST_DATA") or memory.get("data")
+    if not chosen:
+        raise UsageError("the recorded market needs its folder: MARKETLAKE_DEMO_MARKET=recorded:<folder>")
+    path = Path(chosen).absolute()
+    if not (path / "klines").is_dir():
+        raise UsageError(f"{path} holds no recorded market (no folder klines in it)")
+    return path
+
+
+def _start_sandbox(settings: Settings, arguments: list[str]) -> str:
+    """Return the address of a running sandbox with these arguments; on its earlier port where that is free."""
+    run_file, memory = RunFile(settings.home / "run" / "sandbox.json"), _memory(settings)
+    processes, facts = run_file.read()
+    if processes and processes[0].find() and facts.get("arguments") == arguments:
+        return str(facts["url"])
+    stop_background(processes)
+    port = _free_port(memory.read()[1].get("port"))
+    log = settings.home / "logs" / "sandbox.log"
+    command = [sys.executable, "-m", "marketlake.cli", "sandbox", *arguments, "--port", str(port), "--json"]
+    process = start_background("sandbox", command, environment=os.environ, log=log)
+    url = f"http://{HOST}:{port}"
+    data = next((arguments[i + 1] for i, item in enumerate(arguments) if item == "--data"), None)
+    run_file.write([process], {"arguments": arguments, "url": url})
+    memory.write([], {"port": port, "data": data})
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        if _answers(f"{url}/api/v3/time"):
+            return url
+        if process.find() is None:
+            break
+        time.sleep(0.2)
+    stop_background([process])
+    raise SetupError(f"the sandbox exchange did not start; the end of {log}:\n{log_end(log)}")
+
+
+def _answers(url: str) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=REACH_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def _free_port(remembered: object) -> int:
+    for port in ([remembered] if isinstance(remembered, int) else []) + [0]:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise SetupError(f"no free port on {HOST}")
+
+
+def _memory(settings: Settings) -> RunFile:
+    """What outlives `marketlake down`: the sandbox's port and the recorded folder."""
+    return RunFile(settings.home / "demo.json")
+
+
+def today(market: DemoMarket) -> datetime:
+    """Return the instant up to which the market's days are over."""
+    return market.now or datetime.now(UTC)
