@@ -1,0 +1,163 @@
+"""Current rows of one range into Postgres: COPY, upsert what differs, delete what is gone, compare both sides.
+
+Everything here is part of the caller's transaction, which holds the series' lock; so the rows read from the lake are at
+least as new as any that was published before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import polars as pl
+import psycopg
+from psycopg import sql
+
+from marketlake.crash import crash_point
+from marketlake.datasets import Dataset
+from marketlake.errors import DataError
+from marketlake.instants import Window
+from marketlake.lake.files import TableFiles
+from marketlake.lake.reading import MarketRange, read_range
+from marketlake.publish.bronze_tables import key_columns, table_name
+
+_COPY_ROWS = 100_000
+_INCOMING = sql.Identifier("incoming")
+
+
+@dataclass(frozen=True, order=True)
+class Series:
+    """One market and timeframe (empty for events) of a dataset: what is published range by range."""
+
+    dataset: str
+    exchange: str
+    symbol: str
+    timeframe: str
+
+
+@dataclass(frozen=True)
+class Copied:
+    """Rows that a range has now, and how many of them were written or deleted."""
+
+    rows: int
+    written: int
+    deleted: int
+
+
+def publish_range(
+    cursor: psycopg.Cursor[Any], table: TableFiles, dataset: Dataset, *, series: Series, window: Window
+) -> Copied:
+    """Make the range in Postgres equal to its current rows in the lake.
+
+    Raises:
+        DataError: count or digests of the two sides differ afterwards.
+    """
+    wanted = MarketRange(series.exchange, series.symbol, series.timeframe or None, window.start, window.end)
+    rows = pl.DataFrame(read_range(table, dataset, wanted, dataset.column_names))
+    if _is_empty(cursor, dataset, series, window):
+        _copy(cursor, table_name(dataset), rows)
+        copied = Copied(rows.height, rows.height, 0)
+    else:
+        cursor.execute(
+            sql.SQL("create temporary table if not exists {} (like {}) on commit drop").format(
+                _INCOMING, table_name(dataset)
+            )
+        )
+        cursor.execute(sql.SQL("truncate {}").format(_INCOMING))
+        _copy(cursor, _INCOMING, rows)
+        deleted = _delete_vanished(cursor, dataset, series, window)
+        copied = Copied(rows.height, _upsert(cursor, dataset), deleted)
+    _compare(cursor, dataset, series, window, rows)
+    return copied
+
+
+def _copy(cursor: psycopg.Cursor[Any], target: sql.Identifier, rows: pl.DataFrame) -> None:
+    columns = sql.SQL(", ").join(map(sql.Identifier, rows.columns))
+    statement = sql.SQL("copy {} ({}) from stdin (format csv)").format(target, columns)
+    with cursor.copy(statement) as copy:
+        for part in rows.iter_slices(_COPY_ROWS):
+            text = BytesIO()
+            part.write_csv(
+                text, include_header=False, quote_style="non_numeric", datetime_format="%Y-%m-%d %H:%M:%S%.6f+00"
+            )
+            copy.write(text.getvalue())
+            crash_point("publish.in_copy")
+        if rows.is_empty():
+            crash_point("publish.in_copy")
+
+
+def _upsert(cursor: psycopg.Cursor[Any], dataset: Dataset) -> int:
+    """Write the incoming rows that differ, never over a row with a newer `known_at`."""
+    key = key_columns(dataset)
+    others = [name for name in dataset.column_names if name not in key]
+    both = {side: sql.SQL(", ").join(sql.Identifier(side, name) for name in others) for side in ("held", "excluded")}
+    changes = sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in others)
+    cursor.execute(
+        sql.SQL(
+            "insert into {table} as held ({columns}) select {columns} from {incoming} on conflict ({key}) do update"
+            " set {changes} where held.known_at <= excluded.known_at and ({held}) is distinct from ({excluded})"
+        ).format(
+            table=table_name(dataset),
+            columns=sql.SQL(", ").join(map(sql.Identifier, dataset.column_names)),
+            incoming=_INCOMING,
+            key=sql.SQL(", ").join(map(sql.Identifier, key)),
+            changes=changes,
+            held=both["held"],
+            excluded=both["excluded"],
+        )
+    )
+    return cursor.rowcount
+
+
+def _delete_vanished(cursor: psycopg.Cursor[Any], dataset: Dataset, series: Series, window: Window) -> int:
+    same = sql.SQL(" and ").join(
+        sql.SQL("held.{0} = incoming.{0}").format(sql.Identifier(name)) for name in key_columns(dataset)
+    )
+    condition, parameters = _inside(dataset, series, window)
+    cursor.execute(
+        sql.SQL("delete from {} as held where {} and not exists (select 1 from {} as incoming where {})").format(
+            table_name(dataset), condition, _INCOMING, same
+        ),
+        parameters,
+    )
+    return cursor.rowcount
+
+
+def _is_empty(cursor: psycopg.Cursor[Any], dataset: Dataset, series: Series, window: Window) -> bool:
+    condition, parameters = _inside(dataset, series, window)
+    query = sql.SQL("select not exists (select 1 from {} where {})").format(table_name(dataset), condition)
+    row = cursor.execute(query, parameters).fetchone()
+    return bool(row and row[0])
+
+
+def _compare(cursor: psycopg.Cursor[Any], dataset: Dataset, series: Series, window: Window, rows: pl.DataFrame) -> None:
+    """Compare counts and the sum of the digests' first words, which order does not change."""
+    condition, parameters = _inside(dataset, series, window)
+    word = "('x' || substr(digest, 4, 8))::bit(32)::bigint"
+    query = sql.SQL("select count(*), coalesce(sum({}), 0) from {} where {}").format(
+        sql.SQL(word), table_name(dataset), condition
+    )
+    found = cursor.execute(query, parameters).fetchone()
+    words = rows.get_column("digest").str.slice(3, 8).str.to_integer(base=16, dtype=pl.Int64).sum()
+    expected = (rows.height, int(words or 0))
+    if found is None or (int(found[0]), int(found[1])) != expected:
+        raise DataError(
+            f"{series.exchange} {series.symbol} {series.timeframe} {window}: the lake has {expected[0]:,} current rows,"
+            f" Postgres {found[0] if found else 0:,} after publishing, or their digests differ; nothing was committed"
+        )
+
+
+def _inside(dataset: Dataset, series: Series, window: Window) -> tuple[sql.Composed, dict[str, Any]]:
+    """Return the condition that a row belongs to the range, and its parameters."""
+    timeframe = sql.SQL(" and timeframe = %(timeframe)s" if dataset.has_timeframes else "")
+    condition = sql.SQL(
+        "exchange = %(exchange)s and symbol = %(symbol)s{} and {time} >= %(start)s and {time} < %(end)s"
+    ).format(timeframe, time=sql.Identifier(dataset.time_column))
+    return condition, {
+        "exchange": series.exchange,
+        "symbol": series.symbol,
+        "timeframe": series.timeframe,
+        "start": window.start,
+        "end": window.end,
+    }
