@@ -11,7 +11,13 @@ from marketlake.embedded_postgres import PostgresAddress
 from marketlake.errors import ConfigError, UnavailableError
 from marketlake.ledger import connect
 from marketlake.ledger.database import open_connection, schema_scripts
-from marketlake.settings import Settings
+from marketlake.settings import Settings, load_settings
+
+
+@pytest.fixture
+def settings(postgres: PostgresAddress) -> Settings:
+    """Settings that lead to a database that nobody connected to before."""
+    return load_settings()
 
 
 def test_a_new_database_gets_every_schema_and_a_second_connect_changes_nothing(settings: Settings) -> None:

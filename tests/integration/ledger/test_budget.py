@@ -1,0 +1,107 @@
+"""Tests for ``marketlake.ledger.budget`` (ING-28)."""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime, timedelta
+from multiprocessing import get_context
+
+import psycopg
+
+from marketlake.instants import OffsetClock
+from marketlake.ledger import SharedBudget, block_until, budgets, connect, draw, report_used, set_limit
+from marketlake.settings import Settings
+
+MINUTE = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
+ROW = ("binance", "spot")
+
+
+def seconds(count: float) -> timedelta:
+    return timedelta(seconds=count)
+
+
+def draw_until_refused(settings: Settings, now: datetime) -> int:
+    """What one of several processes does: draw as fast as it can; return the weight it got."""
+    got = 0
+    with connect(settings) as connection:
+        while draw(connection, *ROW, 20, 0.8, now=now) == 0:
+            got += 20
+    return got
+
+
+def test_processes_that_draw_at_once_never_get_more_than_the_ceiling_in_any_minute(
+    connection: psycopg.Connection, settings: Settings
+) -> None:
+    set_limit(connection, *ROW, 6000)
+    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
+        for minute in range(2):
+            now = MINUTE + minute * seconds(60) + seconds(10)
+            got = list(pool.map(draw_until_refused, [settings] * 4, [now] * 4))
+
+            assert sum(got) == 4800
+
+
+def test_a_refused_draw_takes_nothing_and_says_how_long_until_the_exchanges_next_minute(
+    connection: psycopg.Connection,
+) -> None:
+    set_limit(connection, *ROW, 100)
+    assert draw(connection, *ROW, 70, 0.8, now=MINUTE + seconds(40)) == 0
+    assert draw(connection, *ROW, 20, 0.8, now=MINUTE + seconds(45)) == 15.25
+    assert budgets(connection)[0].used_weight == 70
+    assert draw(connection, *ROW, 20, 0.8, now=MINUTE + seconds(60.25)) == 0
+
+
+def test_a_request_heavier_than_the_ceiling_goes_alone_in_its_minute(connection: psycopg.Connection) -> None:
+    set_limit(connection, *ROW, 100)
+    assert draw(connection, *ROW, 250, 0.8, now=MINUTE) == 0
+    assert draw(connection, *ROW, 1, 0.8, now=MINUTE + seconds(1)) > 0
+
+
+def test_the_exchanges_own_count_raises_the_row_and_never_lowers_it(connection: psycopg.Connection) -> None:
+    set_limit(connection, *ROW, 100)
+    draw(connection, *ROW, 10, 0.8, now=MINUTE)
+    for used, expected in ((75, 75), (20, 75)):
+        report_used(connection, *ROW, used, now=MINUTE + seconds(5))
+        assert budgets(connection)[0].used_weight == expected
+
+    assert draw(connection, *ROW, 10, 0.8, now=MINUTE + seconds(6)) > 0
+
+
+def test_a_report_of_a_new_minute_begins_it_and_may_bring_the_limit(connection: psycopg.Connection) -> None:
+    draw(connection, *ROW, 900, 0.8, now=MINUTE)
+    report_used(connection, *ROW, 3, 6000, now=MINUTE + seconds(61))
+
+    [row] = budgets(connection)
+    assert (row.window_start, row.used_weight, row.limit_weight) == (MINUTE + seconds(60), 3, 6000)
+
+
+def test_a_block_stops_everybody_until_its_end_and_a_longer_one_stays(connection: psycopg.Connection) -> None:
+    block_until(connection, *ROW, MINUTE + seconds(120), "HTTP 418")
+    block_until(connection, *ROW, MINUTE + seconds(60), "HTTP 429")
+
+    assert draw(connection, *ROW, 1, 0.8, now=MINUTE) == 120
+    assert budgets(connection)[0].reason == "HTTP 418"
+    assert draw(connection, *ROW, 1, 0.8, now=MINUTE + seconds(120)) == 0
+    assert draw(connection, "binance", "usdm", 1, 0.8, now=MINUTE) == 0
+
+
+def test_a_clock_slightly_behind_shares_the_newest_minute_and_one_set_back_starts_afresh(
+    connection: psycopg.Connection,
+) -> None:
+    set_limit(connection, *ROW, 100)
+    draw(connection, *ROW, 80, 0.8, now=MINUTE)
+
+    assert draw(connection, *ROW, 10, 0.8, now=MINUTE - seconds(1)) > 0
+    assert draw(connection, *ROW, 10, 0.8, now=MINUTE - timedelta(days=1000)) == 0
+
+
+def test_a_client_draws_on_the_clock_of_its_run(connection: psycopg.Connection) -> None:
+    budget = SharedBudget(connection, "binance", ceiling=0.5, clock=OffsetClock(timedelta(days=-1000)))
+    budget.set_limit("spot", 100)
+    assert budget.draw("spot", 30) == 0
+    budget.report_used("spot", 50)
+    assert 0 < budget.draw("spot", 30) < 61
+    budget.block_until("usdm", datetime.now(UTC) - timedelta(days=999), "HTTP 429")
+    assert 86_300 < budget.draw("usdm", 1) <= 86_400
+
+    assert {row.scope: row.used_weight for row in budgets(connection)} == {"spot": 50, "usdm": 0}
