@@ -16,6 +16,7 @@ _TABLES_LOCK = lock_key("bronze tables")
 _KEY_ORDER = ("symbol", "timeframe", "open_time", "funding_time", "exchange")
 QUALITY_TABLE = "market_day_quality"
 _QUALITY_COLUMNS = (
+    ("dataset", "text not null", "The dataset whose rows are counted."),
     ("exchange", "text not null", "Who delivered the rows."),
     ("symbol", "text not null", "ccxt's unified symbol."),
     ("timeframe", "text not null", "Length of the candles; empty for events."),
@@ -110,7 +111,7 @@ def _create_quality_table(connection: psycopg.Connection) -> None:
         sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind)) for name, kind, _ in _QUALITY_COLUMNS
     )
     connection.execute(
-        sql.SQL("create table if not exists {} ({}, primary key (symbol, timeframe, day, exchange))").format(
+        sql.SQL("create table if not exists {} ({}, primary key (dataset, symbol, timeframe, day, exchange))").format(
             table, columns
         )
     )

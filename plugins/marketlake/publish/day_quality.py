@@ -88,19 +88,19 @@ def _expected(day: Window, life: Window | None, timeframe: str) -> int:
 
 
 def _write(cursor: psycopg.Cursor[Any], series: Series, whole: Window, days: Days) -> int:
-    market = [series.exchange, series.symbol, series.timeframe]
+    market = [series.dataset, series.exchange, series.symbol, series.timeframe]
     cursor.execute(
-        "delete from bronze.market_day_quality where exchange = %s and symbol = %s and timeframe = %s"
-        " and day >= %s and day < %s and not day = any(%s)",
+        "delete from bronze.market_day_quality where dataset = %s and exchange = %s and symbol = %s"
+        " and timeframe = %s and day >= %s and day < %s and not day = any(%s)",
         [*market, whole.start.date(), whole.end.date(), list(days)],
     )
     deleted = cursor.rowcount
     columns = list(zip(*days.values(), strict=True)) or [(), (), ()]
     cursor.execute(
         "insert into bronze.market_day_quality as held"
-        " (exchange, symbol, timeframe, day, expected, present, rejected)"
-        " select %s, %s, %s, * from unnest(%s::date[], %s::bigint[], %s::bigint[], %s::bigint[])"
-        " on conflict (symbol, timeframe, day, exchange) do update set expected = excluded.expected,"
+        " (dataset, exchange, symbol, timeframe, day, expected, present, rejected)"
+        " select %s, %s, %s, %s, * from unnest(%s::date[], %s::bigint[], %s::bigint[], %s::bigint[])"
+        " on conflict (dataset, symbol, timeframe, day, exchange) do update set expected = excluded.expected,"
         " present = excluded.present, rejected = excluded.rejected, updated_at = clock_timestamp()"
         " where (held.expected, held.present, held.rejected)"
         " is distinct from (excluded.expected, excluded.present, excluded.rejected)",
