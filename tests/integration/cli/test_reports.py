@@ -122,7 +122,10 @@ def test_the_mirror_of_an_unchanged_ledger_writes_nothing(story, capsys):
 
 def test_a_row_rejected_twice_is_listed_once_with_its_history(letters, capsys):
     rows = shown(capsys, "dlq", "list")
-    assert [(row["reject_id"], row["attempts"], row["status"]) for row in rows] == [("id2", 2, "new"), ("id1", 1, "new")]
+    assert [(row["reject_id"], row["attempts"], row["status"]) for row in rows] == [
+        ("id2", 2, "new"),
+        ("id1", 1, "new"),
+    ]
     assert rows[0]["dlq_reasons"] == ["high < low"]
     assert (rows[0]["first_seen_at"], rows[0]["last_seen_at"]) == ("2025-03-05T00:00:00Z", "2025-03-06T00:00:00Z")
 

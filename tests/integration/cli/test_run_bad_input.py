@@ -1,40 +1,13 @@
 """Each wrong request is one clear error with its exit code, before any data is asked for."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from marketlake.cli import main
-from marketlake.embedded_postgres import PostgresAddress
 from marketlake.sandbox import Sandbox, SyntheticMarket
 from tests.databases import environment_of, fresh_database
 
 WINDOW = ["--start", "2025-03-01", "--end", "2025-03-02"]
 CANDLES = ["--dataset", "ohlcv", "--exchange", "binance", "--symbol", "BTC/USDT", "--timeframe", "1h"]
-
-
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(SyntheticMarket(7), clock="2025-03-05T06:00:00Z") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def database(postgres_server: PostgresAddress) -> Iterator[PostgresAddress]:
-    with fresh_database(postgres_server) as address:
-        yield address
-
-
-@pytest.fixture
-def world(sandbox, database, home, monkeypatch) -> Sandbox:
-    for name in ("REST_URL", "FUTURES_REST_URL", "ARCHIVE_URL"):
-        monkeypatch.setenv(f"MARKETLAKE__EXCHANGES__BINANCE__{name}", sandbox.url)
-    monkeypatch.setenv("MARKETLAKE__EXCHANGES__BINANCE__RETRY_BASE_SECONDS", "0.01")
-    monkeypatch.setenv("MARKETLAKE__CLOCK__SOURCE", "exchange")
-    for name, value in environment_of(database).items():
-        monkeypatch.setenv(name, value)
-    sandbox.clear_requests()
-    return sandbox
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> str:

@@ -1,0 +1,103 @@
+"""The steps as Airflow's tasks call them: ids in, one JSON object out, errors that name what to clear."""
+
+import json
+from typing import Any
+
+import pytest
+
+from marketlake import ledger
+from marketlake.cli import main
+from marketlake.settings import load_settings
+
+WINDOW = ["--start", "2025-03-03", "--end", "2025-03-04"]
+CANDLES = ["--dataset", "ohlcv", "--symbol", "BTC/USDT", "--timeframe", "1h"]
+
+
+def step(capsys: pytest.CaptureFixture[str], name: str, run: str, *more: str, code: int = 0) -> Any:
+    capsys.readouterr()
+    assert main(["step", name, "--run", run, *more, "--json"]) == code
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_a_run_is_opened_planned_and_fetched_by_its_id(world, capsys):
+    opened = step(capsys, "open_run", "dag__1", "--kind", "dag", *CANDLES, *WINDOW)
+    assert opened["window"] == {"start": "2025-03-03T00:00:00Z", "end": "2025-03-04T00:00:00Z"}
+
+    plan = step(capsys, "plan_fetches", "dag__1")
+    assert plan["work"] == [{"exchange": "binance", "dataset": "ohlcv", "tasks": plan["tasks"]}]
+    assert [(line["timeframe"], line["source"], line["expected"]) for line in plan["plan"]] == [("1h", "archive", 24)]
+
+    fetched = step(capsys, "ingest", "dag__1", "--exchange", "binance", "--dataset", "ohlcv")
+    assert (fetched["answered"], fetched["failed"], len(fetched["manifests"])) == (1, 0, 1)
+
+    failed = step(capsys, "check_run", "dag__1", code=1)
+    assert "a sealed manifest was not loaded" in failed["error"]
+    assert "clear load_bronze" in failed["error"]
+    assert failed["is_retryable"] is False
+
+
+def test_an_opened_run_keeps_its_now_and_window_when_it_is_opened_again(world, capsys):
+    first = step(capsys, "open_run", "again", *CANDLES, *WINDOW)
+    world.set_clock("2025-03-05T09:00:00Z")
+    try:
+        assert step(capsys, "open_run", "again", *CANDLES, *WINDOW) == first
+    finally:
+        world.set_clock("2025-03-05T06:00:00Z")
+
+
+def test_a_dry_run_saves_no_tasks_and_asks_for_no_data(world, capsys):
+    capsys.readouterr()
+    assert main(["run", *CANDLES, "--start", "2025-02-01", "--end", "2025-03-05", "--dry-run", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["tasks"] > 0
+    assert plan["expected_rows"] == 32 * 24
+    assert sum(line["requests"] for line in plan["plan"]) > 0
+    with ledger.connect(load_settings()) as connection:
+        assert ledger.tasks_of(connection, plan["run_id"]) == []
+    assert not [entry for entry in world.requests() if "klines" in entry.path or entry.path.startswith("/data")]
+
+
+def test_a_plan_is_a_table_for_people(world, capsys):
+    assert main(["plan", *CANDLES, *WINDOW]) == 0
+    text = capsys.readouterr().out
+    assert "BTC/USDT" in text or "Nothing to fetch" in text
+
+
+def test_a_failed_fetch_names_the_error_and_the_task_to_clear(world, capsys, monkeypatch):
+    monkeypatch.setenv("MARKETLAKE__EXCHANGES__BINANCE__ARCHIVE_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("MARKETLAKE__EXCHANGES__BINANCE__RETRY_BASE_SECONDS", "0")
+    step(capsys, "open_run", "down", "--dataset", "ohlcv", "--symbol", "ETH/USDT", "--timeframe", "4h", *WINDOW)
+    step(capsys, "plan_fetches", "down")
+    failed = step(capsys, "ingest", "down", "--exchange", "binance", "--dataset", "ohlcv", code=1)
+    assert "binance ohlcv: 1 of 1 tasks failed" in failed["error"]
+    assert failed["is_retryable"] is True
+    checked = step(capsys, "check_run", "down", code=1)
+    assert "clear ingest_ohlcv" in checked["error"]
+
+
+def test_a_run_whose_fetch_never_ran_is_not_called_done(world, capsys):
+    step(capsys, "open_run", "forgotten", "--dataset", "ohlcv", "--symbol", "ETH/USDT", "--timeframe", "1d", *WINDOW)
+    step(capsys, "plan_fetches", "forgotten")
+    assert "were never fetched" in step(capsys, "check_run", "forgotten", code=1)["error"]
+
+
+def test_a_step_with_nothing_to_do_says_so(world, capsys):
+    step(capsys, "open_run", "idle", *CANDLES, "--start", "2025-03-05T04:10:00Z", "--end", "2025-03-05T04:50:00Z")
+    assert step(capsys, "plan_fetches", "idle")["tasks"] == 0
+    assert step(capsys, "refresh_grafana_dashboards", "idle") == {"skipped": "no Grafana is configured"}
+    assert step(capsys, "validate_data_quality", "idle") == {"verdicts": [], "refused": [], "loaded": []}
+    assert step(capsys, "publish_changes", "idle")["ranges"] == 0
+    assert step(capsys, "check_run", "idle") == {"run_id": "idle", "state": "succeeded"}
+
+
+def test_a_part_of_a_run_counts_for_its_parent(world, capsys):
+    step(capsys, "open_run", "whole", "--kind", "backfill", *CANDLES, "--start", "2025-02-27", "--end", "2025-03-01")
+    part = ["--start", "2025-02-27", "--end", "2025-02-28"]
+    step(capsys, "open_run", "whole.20250227", "--kind", "backfill", "--parent", "whole", *CANDLES, *part)
+    step(capsys, "plan_fetches", "whole.20250227")
+    assert "were never fetched" in step(capsys, "check_run", "whole", code=1)["error"]
+
+
+def test_ingest_needs_its_exchange_and_dataset(world, capsys):
+    step(capsys, "open_run", "which", *CANDLES, *WINDOW)
+    assert "needs --exchange and --dataset" in step(capsys, "ingest", "which", code=2)["error"]
