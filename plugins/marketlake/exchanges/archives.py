@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import re
+import threading
+from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -43,7 +45,7 @@ class ArchiveOutcome:
 
 
 class ArchiveDownloader:
-    """Downloads the archives of one exchange and dataset; threads may share it, one call per path at a time."""
+    """Downloads the archives of one exchange and dataset; threads may share it."""
 
     def __init__(
         self, area: LandingArea, requester: Requester, *, archive_url: str, exchange: str, dataset: str, run_id: str
@@ -54,6 +56,7 @@ class ArchiveDownloader:
         self._exchange = exchange
         self._dataset = dataset
         self._run_id = run_id
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def landed_by_run(self, path: str) -> StoredFile | None:
         """Return the archive that an earlier attempt of this run landed, if any."""
@@ -78,13 +81,19 @@ class ArchiveDownloader:
             UnavailableError, UnreadableBodyError: the archive's server gave no usable answer.
             SetupError: no space is left.
         """
+        with self._locks[path]:
+            return self._landed_and_confirmed(path) or self._download(path)
+
+    def _landed_and_confirmed(self, path: str) -> ArchiveOutcome | None:
         held = self._landed(path)
         published = self._published(path) if held else None
         for stored in held:
             if published is not None and stored.sha256 == published and self._is_whole(stored):
                 meta = {"received_at": format_instant(self._requester.clock.now()), "run_id": self._run_id}
-                stored = self._area.restamp(stored, meta)
-                return ArchiveOutcome("verified", stored, published, stored.sha256)
+                return ArchiveOutcome("verified", self._area.restamp(stored, meta), published, stored.sha256)
+        return None
+
+    def _download(self, path: str) -> ArchiveOutcome:
         outcome = self._download_once(path)
         if outcome.error is not None:
             _LOG.warning("%s: %s; downloading it once more", path, outcome.error)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import random
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
+import certifi
 import httpx
 
 from marketlake.exchanges.answers import Action, Verdict, judge
@@ -54,9 +56,15 @@ class Attempt(Generic[_T]):
 
 
 def http_client(*, timeout_seconds: float) -> httpx.Client:
-    """Return the connection pool that all requests to one exchange share."""
+    """Return the connection pool that all requests to one exchange share.
+
+    It trusts the machine's own certificates as well as the bundled ones, so that it works behind a company's proxy.
+    """
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request says nothing new
+    trusted = ssl.create_default_context()
+    trusted.load_verify_locations(certifi.where())
     limits = httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS)
-    return httpx.Client(timeout=timeout_seconds, limits=limits, headers={"user-agent": "marketlake"})
+    return httpx.Client(timeout=timeout_seconds, limits=limits, verify=trusted, headers={"user-agent": "marketlake"})
 
 
 class Requester:

@@ -99,7 +99,13 @@ def fetch(
             f"the ledger's database went away while {exchange} {dataset} was fetched: {reason}. Start it and run the "
             f"same command again; what is landed is kept"
         ) from None
-    return _summary(run, exchange, dataset, len(tasks), sealed, time.monotonic() - started)
+    summary = _summary(run, exchange, dataset, len(tasks), sealed, time.monotonic() - started)
+    _LOG.info(
+        "%s %s: %d tasks, %d answered, %d absent, %d failed; %d files, %.1f MB in %.1f s",
+        *(exchange, dataset, summary.tasks, summary.answered, summary.absent, summary.failed),
+        *(summary.files, summary.bytes / 1e6, summary.seconds),
+    )
+    return summary
 
 
 class _Fetch:

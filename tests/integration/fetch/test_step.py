@@ -7,18 +7,25 @@ import resource
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from marketlake.embedded_postgres import PostgresAddress
 from marketlake.errors import OtherMarketError, UnavailableError
 from marketlake.landing import verify_files
 from marketlake.ledger.archive_files import archive_file
+from marketlake.ledger.budget import budgets, set_limit
+from marketlake.ledger.database import connect
+from marketlake.ledger.feed_market import claim_market
 from marketlake.ledger.manifests import manifests_waiting
+from marketlake.sandbox import Sandbox, SyntheticMarket
 from tests.integration.fetch.world import (
     BTC,
     BTC_PERPETUAL,
     ETH,
+    NOW,
     World,
     archive_task,
     rest_task,
@@ -347,6 +354,47 @@ def test_force_downloads_again_what_was_damaged_in_the_landing_area(world: World
 
     verify_files(world.area, world.manifest(summary))
     verify_files(world.area, world.manifest(first))
+
+
+def test_two_tasks_of_one_archive_download_it_once(world: World) -> None:
+    whole = archive_task(start="2025-02-12")
+    part = archive_task(
+        start="2025-02-12", task_id="part", window=window("2025-02-12T03:00:00Z", "2025-02-12T05:00:00Z")
+    )
+
+    summary = world.fetch([whole, part])
+
+    assert [answer.window for answer in world.manifest(summary).answers] == [whole.window, part.window]
+    assert world.data_requests().count(f"/{whole.archive_path}") == 1
+
+
+def test_what_a_fetch_spends_is_in_the_shared_budget(world: World) -> None:
+    for _ in range(2):  # once more where a full minute, which begins a new count, came in between
+        minute = datetime.now(UTC).minute
+        world.fetch([rest_task(timeframe="1m", over=window("2025-02-15", "2025-02-20"))])
+        if datetime.now(UTC).minute == minute:
+            break
+
+    [row] = [row for row in budgets(world.connection) if row.scope == "spot"]
+    assert row.used_weight >= 2 * -(-5 * 1440 // 1000) + 1
+
+
+@pytest.mark.acceptance
+def test_a_fetch_larger_than_the_budget_waits_and_is_never_refused(
+    postgres: PostgresAddress, home: Path, market: SyntheticMarket
+) -> None:
+    with Sandbox(market, clock=NOW, frozen=True, spot_weight_limit=100) as sandbox:
+        settings = settings_for(sandbox)
+        with connect(settings) as connection:
+            claim_market(connection, market.name)
+            world = World(settings, connection, sandbox)
+            set_limit(connection, "binance", "spot", 100)
+
+            summary = world.fetch([rest_task(timeframe="1m", over=window("2025-01-01", "2025-02-10"))])
+
+    [answer] = world.manifest(summary).answers
+    assert world.rows(answer).num_rows == 40 * 1440
+    assert {entry.status for entry in sandbox.requests()} == {200}
 
 
 def test_another_market_behind_the_address_is_refused(world: World) -> None:
