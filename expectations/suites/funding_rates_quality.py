@@ -26,10 +26,10 @@ def create_funding_rates_suite(quality: Quality | None = None) -> gx.Expectation
     return gx.ExpectationSuite(
         name=FUNDING_RATES.suite,
         expectations=[
-            schema_is_the_registrys(FUNDING_RATES),
+            schema_is_the_registrys(FUNDING_RATES, rules),
             provenance_is_complete(),
             observations_are_distinct(FUNDING_RATES),
-            *(row_rule_expectation(rules, rule, FUNDING_RATES) for rule in rules),
+            *(row_rule_expectation(rule) for rule in rules),
             _newest_event_is_fresh(),
         ],
     )

@@ -27,10 +27,10 @@ def create_market_data_suite(quality: Quality | None = None) -> gx.ExpectationSu
     return gx.ExpectationSuite(
         name=OHLCV.suite,
         expectations=[
-            schema_is_the_registrys(OHLCV),
+            schema_is_the_registrys(OHLCV, rules),
             provenance_is_complete(),
             observations_are_distinct(OHLCV),
-            *(row_rule_expectation(rules, rule, OHLCV) for rule in rules),
+            *(row_rule_expectation(rule) for rule in rules),
             _newest_candle_is_fresh(),
         ],
     )

@@ -117,7 +117,7 @@ def _outcome(item: Any, row_count: int) -> Outcome:
         text = str(messages[0].get("exception_message")).strip().splitlines()[0][:300]
         raise DataError(f"expectation {name} could not be computed: {text}")
     observed = item.result.get("observed_value")
-    count = observed if isinstance(observed, int) and not isinstance(observed, bool) else None
+    count = int(observed) if isinstance(observed, int | float) else None
     severity = str(getattr(config.severity, "value", config.severity))
     share = None if count is None or not row_count else count / row_count
     return Outcome(name, severity, bool(item.success), count, share)

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from marketlake.datasets import Dataset
 from marketlake.errors import DataError
-from marketlake.rules import RuleSet
+from marketlake.rules import RuleSet, rules_for
 from marketlake.settings import Settings
 from spark_jobs.audit.verdicts import MarketCounts, count_markets, sample_rejected
 from spark_jobs.bronze.landed_rows import KEPT
@@ -76,11 +76,13 @@ def judge(
 
 def _run(typed: DataFrame, dataset: Dataset, *, row_count: int, settings: Settings, name: str) -> SuiteOutcome:
     # Great Expectations takes seconds to import: only a load with rows pays for it.
+    from expectations.row_rules import failure_columns
     from expectations.suites import suite_named
     from spark_jobs.audit.gx_run import run_suite
 
     suite = suite_named(dataset.suite, settings.quality)
-    return run_suite(typed, suite, row_count=row_count, settings=settings, name=name)
+    rows = typed.selectExpr("*", *failure_columns(rules_for(dataset, settings.quality)))
+    return run_suite(rows, suite, row_count=row_count, settings=settings, name=name)
 
 
 def _check_counts(

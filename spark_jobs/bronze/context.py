@@ -9,12 +9,14 @@ from pyspark.sql import SparkSession
 
 from marketlake import ledger
 from marketlake.datasets import Dataset
+from marketlake.lake.files import table_path
 from marketlake.landing import LandingArea
 from marketlake.ledger import ManifestRow, Outage
 from marketlake.rules import RuleSet
 from marketlake.settings import Settings
 from marketlake.work import Manifest, hash_id
 from spark_jobs.bronze.conform import CONFORMER_VERSION
+from spark_jobs.lib.delta_tables import committed_rows
 
 
 @dataclass(frozen=True)
@@ -50,20 +52,35 @@ class LoadTask:
     load_id: str
 
     @property
+    def is_retry(self) -> bool:
+        """Whether its rows were judged before."""
+        return self.kind.startswith("retry")
+
+    @property
     def name(self) -> str:
         """The load in messages."""
         return f"{self.manifest.run_id} ({self.manifest.exchange} {self.manifest.dataset})"
 
 
 def load_task(context: LoadContext, row: ManifestRow, manifest: Manifest) -> LoadTask:
-    """Return the task of a registered manifest; one that was judged before is a retry."""
+    """Return the task of a registered manifest; one that was judged before is a retry.
+
+    A load whose commit is there without its row in the ledger is finished under its own id, whatever stopped it.
+    """
     files_id = ledger.files_id_of([file.sha256 for file in manifest.files], row.manifest_id)
-    task = _task(context, row, manifest, files_id, "retry" if row.error else manifest.kind)
+    task = _task(context, row, manifest, files_id, manifest.kind)
     recorded = ledger.load_named(context.connection, task.load_id, "loaded")
-    if recorded is not None and recorded.manifest_id != row.manifest_id:
-        # Another run has loaded the same bytes already: this one looks at them once more, by its own id.
-        return _task(context, row, manifest, files_id, "force")
-    return task
+    if recorded is None and row.error and not _is_committed(context, task):
+        return _task(context, row, manifest, files_id, "retry")
+    if recorded is None:
+        return task
+    # Judged again on request; or another run has loaded the same bytes, and this one looks at them once more.
+    kind = "retry" if recorded.manifest_id == row.manifest_id else "force"
+    return _task(context, row, manifest, files_id, kind)
+
+
+def _is_committed(context: LoadContext, task: LoadTask) -> bool:
+    return committed_rows(table_path(context.root, context.dataset.table), task.load_id) is not None
 
 
 def _task(context: LoadContext, row: ManifestRow, manifest: Manifest, files_id: str, kind: str) -> LoadTask:

@@ -93,7 +93,9 @@ def changes(context: LoadContext, task: LoadTask, keys: Keys, refused: Sequence[
         if answer.status != "answered" or answer.market.symbol in refused:
             continue
         step = ranges.step_of(answer.timeframe)
-        times = ranges.merged([keys.changed.get(number, NONE), keys.rejected.get(number, NONE)])
+        # A retry may follow a load that committed and never told: what it accepts is published, changed or not.
+        new = keys.accepted if task.is_retry else keys.changed
+        times = ranges.merged([new.get(number, NONE), keys.rejected.get(number, NONE)])
         windows = by_market.setdefault((answer.market.symbol, answer.timeframe), [])
         windows += ranges.ranges(times, step, bridge=DAY)
         windows += _never_covered(context, task, answer)

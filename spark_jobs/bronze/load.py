@@ -37,6 +37,8 @@ def load_manifests(context: LoadContext, tasks: Sequence[LoadTask]) -> list[Load
     """Type and judge the manifests of one dataset together, then commit each; return what was recorded of each."""
     try:
         return _load_together(context, tasks)
+    except psycopg.OperationalError:
+        raise
     except Exception as error:  # whatever it is, it is recorded or narrowed down, and the next one is due
         if len(tasks) == 1:
             record_failure(context, tasks[0], error)
@@ -63,6 +65,8 @@ def _load_together(context: LoadContext, tasks: Sequence[LoadTask]) -> list[Load
             try:
                 done.append(commit_manifest(context, task, judged, judgement, manifest_no=number))
                 _log.info("%s: %s", task.name, _summary(done[-1]))
+            except psycopg.OperationalError:
+                raise  # without the ledger nothing can be recorded of the others either
             except Exception as error:  # as above
                 record_failure(context, task, error)
         return done
@@ -179,8 +183,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         result = run(load_settings(), run_id=args.run, retry_refused=args.retry_refused)
     except MarketlakeError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except psycopg.OperationalError as error:
+        reason = (str(error).strip().splitlines() or ["connection closed"])[0]
+        print(
+            f"error: the database stopped answering during the load: {reason}; what was not recorded still waits, "
+            "run the same command again",
+            file=sys.stderr,
+        )
+        return 1
     print(json.dumps(result))
     return 0
 

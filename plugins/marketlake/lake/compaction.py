@@ -1,0 +1,111 @@
+"""Compaction of the partitions that a run wrote, by delta-rs, without a JVM (LAKE-19; design, rule 12).
+
+Small files of daily loads become files of 16–32 MiB. No row changes; a table whose row count would is put back.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable, WriterProperties
+
+from marketlake.datasets import DATASETS, Dataset
+from marketlake.errors import DataError, UsageError
+from marketlake.instants import Window
+from marketlake.lake.files import month_bounds, open_table
+from marketlake.ledger import table_lease
+from marketlake.settings import Settings
+
+TARGET_BYTES = 24 << 20
+MAX_ROWS_PER_ROW_GROUP = 128_000
+_LOG = logging.getLogger(__name__)
+# Partition column → value; columns that are not named may have any.
+Partition = Mapping[str, str]
+
+
+def compact_run(settings: Settings, connection: psycopg.Connection, run_ids: Sequence[str]) -> dict[str, Any]:
+    """Compact, under each table's lease, what the runs' loads wrote; return files before and after by table."""
+    result: dict[str, Any] = {}
+    for dataset in DATASETS.values():
+        partitions = written_partitions(connection, dataset, run_ids)
+        if not partitions:
+            continue
+        with table_lease(settings, dataset.table):
+            removed, added = compact_partitions(settings.lake_root, dataset.table, partitions)
+        if removed:
+            result[dataset.table] = {"files_before": removed, "files_after": added}
+    return result or {"skipped": "the run left no partition with small files"}
+
+
+def compact_partitions(root: str, table: str, partitions: Iterable[Partition]) -> tuple[int, int]:
+    """Join the small files of each partition; return how many files were replaced and by how many. Hold the lease.
+
+    Raises:
+        DataError: the table has another number of rows afterwards; it was restored to the version before.
+    """
+    try:
+        delta = open_table(root, table)
+    except UsageError:
+        return 0, 0
+    before, rows = delta.version(), _row_count(delta)
+    removed = added = 0
+    for partition in partitions:
+        if _small_files(delta, partition) < 2:
+            continue
+        metrics = delta.optimize.compact(
+            partition_filters=[(column, "=", value) for column, value in partition.items()],
+            target_size=TARGET_BYTES,
+            writer_properties=WriterProperties(compression="ZSTD", max_row_group_size=MAX_ROWS_PER_ROW_GROUP),
+        )
+        removed += int(metrics["numFilesRemoved"])
+        added += int(metrics["numFilesAdded"])
+    if removed and _row_count(DeltaTable(delta.table_uri)) != rows:
+        delta.restore(before)
+        raise DataError(f"compacting {table} changed its {rows:,} rows; it was restored to version {before}")
+    if removed:
+        _LOG.info("%s: %d small files became %d", table, removed, added)
+    return removed, added
+
+
+def written_partitions(
+    connection: psycopg.Connection, dataset: Dataset, run_ids: Sequence[str]
+) -> list[dict[str, str]]:
+    """Return the partitions of the dataset's table in which the runs' loads changed rows, in order."""
+    rows = connection.execute(
+        "select distinct changes.exchange, changes.timeframe, changes.range_start, changes.range_end"
+        " from ops.changes inner join ops.loads on changes.load_id = loads.load_id and loads.step = 'loaded'"
+        " where changes.run_id = any(%s) and changes.dataset = %s and loads.delta_version is not null",
+        [list(run_ids), dataset.name],
+    ).fetchall()
+    found = set[tuple[tuple[str, str], ...]]()
+    for exchange, timeframe, start, end in rows:
+        values = {"exchange": exchange, "timeframe": timeframe}
+        for month in _months(Window(start, end)):
+            known = {**values, "partition_month": month}
+            found.add(tuple((name, known[name]) for name in dataset.partitioned_by if name in known))
+    return [dict(partition) for partition in sorted(found)]
+
+
+def _months(window: Window) -> list[str]:
+    first, last = month_bounds(window.start, window.end)
+    months, (year, month) = [], (window.start.year, window.start.month)
+    while (text := f"{year:04}-{month:02}") <= str(last):
+        months.append(text)
+        year, month = (year + 1, 1) if month == 12 else (year, month + 1)
+    return months or [str(first)]
+
+
+def _small_files(delta: DeltaTable, partition: Partition) -> int:
+    files = pa.table(delta.get_add_actions(flatten=True))
+    for column, value in partition.items():
+        files = files.filter(pc.equal(files.column(f"partition.{column}"), value))
+    return int(pc.sum(pc.less(files.column("size_bytes"), TARGET_BYTES // 2)).as_py() or 0)
+
+
+def _row_count(delta: DeltaTable) -> int:
+    return int(pc.sum(pa.table(delta.get_add_actions(flatten=True)).column("num_records")).as_py() or 0)

@@ -1,0 +1,99 @@
+"""Tests for `marketlake.lake.compaction`: small files become few, rows stay."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, write_deltalake
+
+from marketlake import ledger
+from marketlake.datasets import OHLCV
+from marketlake.embedded_postgres import PostgresAddress
+from marketlake.instants import Window
+from marketlake.lake.compaction import compact_partitions, compact_run, written_partitions
+from marketlake.lake.files import table_path
+from marketlake.ledger import Change, LoadRecord
+from marketlake.settings import load_settings
+
+PARTITION = {"exchange": "binance", "timeframe": "1h", "partition_month": "2024-01"}
+JANUARY = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def write_days(root: str, days: int, month: str = "2024-01") -> None:
+    for day in range(days):
+        times = [JANUARY + timedelta(days=day, hours=hour) for hour in range(24)]
+        rows = {
+            "exchange": ["binance"] * 24,
+            "timeframe": ["1h"] * 24,
+            "partition_month": [month] * 24,
+            "symbol": ["BTC/USDT"] * 24,
+            "open_time": pa.array(times, pa.timestamp("us", tz="UTC")),
+        }
+        write_deltalake(
+            table_path(root, OHLCV.table), pa.table(rows), mode="append", partition_by=list(OHLCV.partitioned_by)
+        )
+
+
+def test_the_small_files_of_a_partition_become_one_and_no_row_changes(tmp_path: Path) -> None:
+    write_days(str(tmp_path), 10)
+    path = table_path(str(tmp_path), OHLCV.table)
+    before = DeltaTable(path).to_pyarrow_table().sort_by("open_time")
+
+    assert compact_partitions(str(tmp_path), OHLCV.table, [PARTITION]) == (10, 1)
+
+    table = DeltaTable(path)
+    assert len(table.file_uris()) == 1
+    assert table.to_pyarrow_table().sort_by("open_time").equals(before)
+
+
+def test_a_partition_of_one_file_is_left_alone_and_so_are_others(tmp_path: Path) -> None:
+    write_days(str(tmp_path), 3, month="2024-02")
+    write_days(str(tmp_path), 1)
+    version = DeltaTable(table_path(str(tmp_path), OHLCV.table)).version()
+
+    assert compact_partitions(str(tmp_path), OHLCV.table, [PARTITION]) == (0, 0)
+
+    assert DeltaTable(table_path(str(tmp_path), OHLCV.table)).version() == version
+
+
+def test_a_lake_without_the_table_has_nothing_to_compact(tmp_path: Path) -> None:
+    assert compact_partitions(str(tmp_path), OHLCV.table, [PARTITION]) == (0, 0)
+
+
+@pytest.mark.usefixtures("postgres")
+def test_a_run_compacts_the_months_that_its_loads_changed() -> None:
+    settings = load_settings()
+    write_days(settings.lake_root, 4)
+    window = Window(JANUARY, JANUARY + timedelta(days=4))
+    record = LoadRecord(
+        load_id="l1",
+        table=OHLCV.table,
+        dataset="ohlcv",
+        exchange="binance",
+        manifest_id=None,
+        run_id="run-1",
+        delta_version=3,
+        changes=(Change("ohlcv", "binance", "BTC/USDT", "1h", window),),
+    )
+    with ledger.connect(settings) as connection:
+        ledger.record_load(connection, record)
+
+        assert written_partitions(connection, OHLCV, ["run-1"]) == [PARTITION]
+        assert compact_run(settings, connection, ["run-1"]) == {OHLCV.table: {"files_before": 4, "files_after": 1}}
+        assert "skipped" in compact_run(settings, connection, ["run-1", "run-2"])
+
+
+def test_a_range_over_a_new_year_names_each_month(postgres: PostgresAddress) -> None:
+    settings = load_settings()
+    window = Window(datetime(2024, 11, 30, tzinfo=UTC), datetime(2025, 2, 1, tzinfo=UTC))
+    change = Change("ohlcv", "binance", "BTC/USDT", "1h", window)
+    record = LoadRecord("l1", OHLCV.table, "ohlcv", "binance", None, "run-1", delta_version=0, changes=(change,))
+    with ledger.connect(settings) as connection:
+        ledger.record_load(connection, record)
+
+        months = [partition["partition_month"] for partition in written_partitions(connection, OHLCV, ["run-1"])]
+
+    assert months == ["2024-11", "2024-12", "2025-01"]
