@@ -33,7 +33,7 @@ def window(start: str, end: str) -> Window:
     return Window(at(start), at(end))
 
 
-def kline(open_time: str | datetime, close: str = "105", *, timeframe: str = "1h", **change: Any) -> list[Any]:
+def kline(open_time: str | datetime, close: str = "105", /, *, timeframe: str = "1h", **change: Any) -> list[Any]:
     """Return a candle as Binance's REST sends it; `change` replaces fields by their registry names."""
     opened = at(open_time) if isinstance(open_time, str) else open_time
     length = {"1m": 60_000, "5m": 300_000, "15m": 900_000, "1h": 3_600_000, "1d": 86_400_000}[timeframe]
