@@ -28,7 +28,7 @@ class CheckRunOperator(LibraryStepOperator):
         self.warn_only = list(warn_only)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Return the ledger's verdict where all is well."""
+        """Mirror the ledger into the lake, and return the ledger's verdict where all is well."""
         instances = list(context["ti"].get_task_breadcrumbs(dag_id=self.dag_id, run_id=context["dag_run"].run_id))
         for task_id in warned(instances, self.warn_only):
             self.log.warning("%s failed; that alone does not fail the run", task_id)
@@ -36,6 +36,7 @@ class CheckRunOperator(LibraryStepOperator):
         verdict: dict[str, Any] = {}
         plan = plan_of(context, self.needs)
         if plan is not None and not plan.get("dry_run"):
+            self.run_step("mirror_ledger", run=run_of(context))
             try:
                 verdict = self.run_step(self.step, run=run_of(context))
             except AirflowFailException as error:  # any other failure of the check itself is tried again

@@ -15,8 +15,9 @@ import subprocess
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.core_api.security import get_user
-from fastapi import Depends, FastAPI, HTTPException, Query
+from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
 from marketlake.datasets import DATASETS
@@ -39,11 +40,20 @@ def build_site() -> FastAPI:
     """Return the application that Airflow mounts."""
     site = FastAPI(title="marketlake")
     site.add_api_route("/", _index, response_class=HTMLResponse)
-    site.add_api_route("/dlq", _dead_letters, response_class=HTMLResponse, dependencies=[Depends(get_user)])
-    site.add_api_route("/coverage", _coverage, response_class=HTMLResponse, dependencies=[Depends(get_user)])
+    site.add_api_route("/dlq", _dead_letters, response_class=HTMLResponse, dependencies=[Depends(require_login)])
+    site.add_api_route("/coverage", _coverage, response_class=HTMLResponse, dependencies=[Depends(require_login)])
     site.add_api_route("/{name}", _into_folder, response_class=RedirectResponse)
     site.add_api_route("/{name}/{path:path}", _document)
     return site
+
+
+async def require_login(request: Request) -> None:
+    """Send a browser without Airflow's cookie to the login page, and back afterwards."""
+    try:
+        await get_user(request, None, None)
+    except HTTPException:
+        login = get_auth_manager().get_url_login(next_url=str(request.url))
+        raise HTTPException(307, headers={"Location": login}) from None
 
 
 def _index() -> HTMLResponse:
