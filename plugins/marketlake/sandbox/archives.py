@@ -9,8 +9,7 @@ import zipfile
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pyarrow.compute as pc
-
+from marketlake.sandbox.columns import joined
 from marketlake.sandbox.intervals import INTERVALS, MONTH
 from marketlake.sandbox.listings import SPOT, UM
 from marketlake.sandbox.market import ArchivePath
@@ -55,7 +54,7 @@ def published_ms(path: ArchivePath) -> int:
 
 def csv_of_columns(header: str, columns: list[Any]) -> bytes:
     """Return the CSV of text columns, one line a row, with the header where there is one."""
-    lines = pc.binary_join_element_wise(*columns, ",").to_pylist()
+    lines = joined(columns, ",").to_pylist()
     return _csv(header, lines)
 
 

@@ -8,8 +8,6 @@ because the record holds no half candles. Archives are the recorded ones and not
 
 from __future__ import annotations
 
-import bisect
-import csv
 import gzip
 import json
 import re
@@ -19,18 +17,23 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv as pacsv
 
 from marketlake.errors import DataError, UsageError
 from marketlake.sandbox import archives, instruments, tables
+from marketlake.sandbox.columns import integers, numbers
 from marketlake.sandbox.intervals import next_open
 from marketlake.sandbox.listings import SPOT, UM, Listing
-from marketlake.sandbox.market import ArchivePath, Ask, KlineRow, Record
+from marketlake.sandbox.market import KLINE_FIELDS, ArchivePath, Ask, KlineRow, Record
+from marketlake.sandbox.noise import Ints
 
 _FOLDERS = {SPOT: "binance-spot", UM: "binance-um"}
 _LISTS = {SPOT: "rest/binance-spot/api_v3_exchangeInfo.json.gz", UM: "rest/binance-um/fapi_v1_exchangeInfo.json"}
-_WHOLE = (0, 6, 8)  # open_time, close_time, count are JSON numbers
+_WHOLE = ("open_time", "close_time", "count")  # JSON numbers, the others are texts
+_FUNDING_FIELDS = ("symbol", "funding_time", "funding_rate", "mark_price")
 _QUOTES = ("USDT", "BUSD", "USDC", "BTC", "ETH", "BNB", "EUR")
 _CandleKey = tuple[str, str, str]
 
@@ -53,7 +56,7 @@ class RecordedMarket:
             )
         self._files = _files_by_market(self.folder)
         self._funding_files = _funding_by_symbol(self.folder)
-        self._candles: dict[_CandleKey, tuple[list[int], list[KlineRow]]] = {}
+        self._candles: dict[_CandleKey, tuple[Ints, Any]] = {}
         self._events: dict[str, list[Record]] = {}
         self._lock = threading.Lock()
         self._info = {venue: _read_list(self.folder / path) for venue, path in _LISTS.items()}
@@ -71,15 +74,13 @@ class RecordedMarket:
 
     def klines(self, listing: Listing, interval: str, ask: Ask) -> list[KlineRow]:
         """Return a page of recorded candles that are closed by now."""
-        opens, rows = self._rows(listing.venue, listing.symbol, interval)
+        opens, table = self._candles_of(listing.venue, listing.symbol, interval)
         last = ask.now_ms if ask.end_ms is None else min(ask.end_ms, ask.now_ms)
-        stop = bisect.bisect_right(opens, last)
-        while stop and next_open(interval, opens[stop - 1]) > ask.now_ms:
+        stop = int(np.searchsorted(opens, last, side="right"))
+        while stop and next_open(interval, int(opens[stop - 1])) > ask.now_ms:
             stop -= 1
-        if ask.start_ms is None:
-            return rows[max(0, stop - ask.limit) : stop]
-        first = bisect.bisect_left(opens, ask.start_ms)
-        return rows[first : min(stop, first + ask.limit)]
+        first = max(0, stop - ask.limit) if ask.start_ms is None else int(np.searchsorted(opens, ask.start_ms))
+        return _kline_rows(table.slice(first, max(0, min(stop - first, ask.limit))))
 
     def funding(self, listing: Listing, ask: Ask) -> list[Record]:
         """Return a page of recorded funding events."""
@@ -133,30 +134,37 @@ class RecordedMarket:
         Columns as `SyntheticMarket.candles`; what was not recorded is null.
         """
         listing = tables.listing_of(self, symbol)
-        opens, rows = self._rows(listing.venue, listing.symbol, timeframe)
-        first, last = (bisect.bisect_left(opens, tables.to_ms(bound)) for bound in (start, end))
-        return _candle_table(rows[first:last])
+        opens, table = self._candles_of(listing.venue, listing.symbol, timeframe)
+        first, last = (int(np.searchsorted(opens, tables.to_ms(bound))) for bound in (start, end))
+        return _candle_table(table.slice(first, max(0, last - first)))
 
     def _archive_file(self, path: ArchivePath) -> Path:
         return self.folder / "archives" / path.path
 
-    def _rows(self, venue: str, symbol: str, interval: str) -> tuple[list[int], list[KlineRow]]:
+    def _candles_of(self, venue: str, symbol: str, interval: str) -> tuple[Ints, Any]:
+        """Open times and the text columns of all recorded files of a market, each candle once, in order."""
         key = (venue, symbol, interval)
         with self._lock:
             if key not in self._candles:
-                merged: dict[int, KlineRow] = {}
-                for file in self._files.get(key, []):
-                    for row in _read_csv(file)[1]:
-                        merged.setdefault(int(row[0]), _kline_row(row))
-                opens = sorted(merged)
-                self._candles[key] = opens, [merged[one] for one in opens]
+                parts = [_read_csv(file, KLINE_FIELDS) for file in self._files.get(key, [])]
+                whole = (
+                    pa.concat_tables(parts)
+                    if parts
+                    else pa.table({name: pa.nulls(0, pa.string()) for name in KLINE_FIELDS})
+                )
+                opens, first = np.unique(numbers(whole["open_time"].cast(pa.int64())), return_index=True)
+                self._candles[key] = opens, whole.take(integers(first)).combine_chunks()
             return self._candles[key]
 
     def _funding(self, symbol: str) -> list[Record]:
         with self._lock:
             if symbol not in self._events:
-                rows = [row for file in self._funding_files.get(symbol, []) for row in _read_csv(file)[1]]
-                records = [instruments.funding_record(symbol, row[2], int(row[1]), row[3] or None) for row in rows]
+                parts = [_read_csv(file, _FUNDING_FIELDS) for file in self._funding_files.get(symbol, [])]
+                rows = [row for part in parts for row in part.to_pylist()]
+                records = [
+                    instruments.funding_record(symbol, row["funding_rate"], int(row["funding_time"]), row["mark_price"])
+                    for row in rows
+                ]
                 self._events[symbol] = sorted(records, key=lambda one: one["fundingTime"])
             return self._events[symbol]
 
@@ -197,13 +205,18 @@ def _archived(folder: Path) -> set[tuple[str, str]]:
     return found
 
 
-def _read_csv(file: Path) -> tuple[list[str], list[list[str]]]:
+def _read_csv(file: Path, names: tuple[str, ...]) -> Any:
+    """The file's columns as texts, an empty field as null."""
     try:
-        with gzip.open(file, "rt", newline="") as lines:
-            rows = list(csv.reader(lines))
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+        return pacsv.read_csv(
+            str(file),
+            read_options=pacsv.ReadOptions(column_names=names, skip_rows=1),
+            convert_options=pacsv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True
+            ),
+        )
+    except (OSError, pa.ArrowException) as error:
         raise DataError(f"recorded file {file} cannot be read: {error}") from error
-    return rows[0], rows[1:]
 
 
 def _read_list(file: Path) -> Record:
@@ -216,8 +229,11 @@ def _read_list(file: Path) -> Record:
     return body
 
 
-def _kline_row(row: list[str]) -> KlineRow:
-    return [(int(field) if place in _WHOLE else field) if field != "" else None for place, field in enumerate(row)]
+def _kline_rows(table: Any) -> list[KlineRow]:
+    columns = [
+        table[name].cast(pa.int64()).to_pylist() if name in _WHOLE else table[name].to_pylist() for name in KLINE_FIELDS
+    ]
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
 def _listings(venue: str, entries: list[Record]) -> dict[str, Listing]:
@@ -242,12 +258,9 @@ def _split(symbol: str) -> tuple[str, str]:
     return symbol, "USDT"
 
 
-def _candle_table(rows: list[KlineRow]) -> Any:
-    names = {1: "open", 2: "high", 3: "low", 4: "close", 5: "volume", 7: "quote_volume",
-             9: "taker_buy_volume", 10: "taker_buy_quote_volume"}  # fmt: skip
-    opens = pa.array([row[0] * 1000 for row in rows], pa.int64())
-    columns = {"open_time": pc.cast(opens, pa.timestamp("us", tz="UTC"))}
-    for place, name in names.items():
-        columns[name] = pc.cast(pa.array([row[place] for row in rows], pa.string()), pa.decimal128(28, 12))
-    columns["trade_count"] = pa.array([row[8] for row in rows], pa.int64())
-    return pa.table(columns)
+def _candle_table(table: Any) -> Any:
+    opens = pc.multiply(table["open_time"].cast(pa.int64()), 1000)
+    columns = {"open_time": opens.cast(pa.timestamp("us", tz="UTC"))}
+    names = ("open", "high", "low", "close", "volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume")
+    columns |= {name: table[name].cast(pa.decimal128(28, 12)) for name in names}
+    return pa.table(columns | {"trade_count": table["count"].cast(pa.int64())})

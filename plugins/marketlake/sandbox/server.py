@@ -54,7 +54,7 @@ class Sandbox:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started = threading.Event()
         self._stop: asyncio.Event | None = None
-        self._failure: OSError | None = None
+        self._failure: Exception | None = None
 
     def __enter__(self) -> Sandbox:
         self.start()
@@ -91,7 +91,7 @@ class Sandbox:
         self._started.wait(_START_SECONDS)
         if self._failure is not None:
             self._thread.join(_START_SECONDS)
-            raise _port_error(self._port, self._failure) from None
+            raise _start_error(self._port, self._failure) from self._failure
 
     def stop(self) -> None:
         """Stop serving; a second call does nothing."""
@@ -122,24 +122,34 @@ class Sandbox:
         app = web.Application(client_max_size=2**20)
         Control(self._exchange).add_routes(app)
         app.router.add_route("*", "/{path:.*}", self._exchange.handle)
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=False)
-        await runner.setup()
-        logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+        runner = web.AppRunner(app, access_log=None, handler_cancellation=False, logger=_logger())
         try:
+            await runner.setup()
             site = web.TCPSite(runner, HOST, self._port, shutdown_timeout=1)
             await site.start()
             addresses = runner.addresses
             self._port = int(addresses[0][1])
             self._started.set()
             await self._stop.wait()
-        except OSError as error:
+        except Exception as error:
             self._failure = error
             self._started.set()
         finally:
             await runner.cleanup()
 
 
-def _port_error(port: int, error: OSError) -> SetupError:
-    if error.errno == errno.EADDRINUSE:
+def _start_error(port: int, error: Exception) -> SetupError:
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
         return SetupError(f"port {port} on {HOST} is in use: stop what listens there or choose another by --port")
-    return SetupError(f"cannot listen on {HOST}:{port}: {error.strerror or error}")
+    return SetupError(f"the sandbox cannot listen on {HOST}:{port}: {error}")
+
+
+def _logger() -> logging.Logger:
+    """Tells of what goes wrong in here, but not of connections that a fault cut on purpose."""
+    logger = logging.getLogger("marketlake.sandbox")
+    logger.addFilter(_is_not_a_cut)
+    return logger
+
+
+def _is_not_a_cut(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], ConnectionResetError))

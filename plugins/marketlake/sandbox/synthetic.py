@@ -184,8 +184,10 @@ class SyntheticMarket:
             return tables.funding_columns(listing, times, rates) if len(times) else None
         if path.dataset == "klines":
             assert path.timeframe is not None
-            bars = self.series(listing).candles(path.timeframe, path.start_ms, path.end_ms, path.end_ms - 1)
-            return tables.kline_columns(listing, path.timeframe, bars, path) if len(bars.minute) else None
+            published = archives.published_ms(path)
+            bars = self.series(listing).candles(path.timeframe, path.start_ms, path.end_ms, published)
+            closed = int(np.searchsorted(tables.close_times(path.timeframe, bars), published, side="right"))
+            return tables.kline_columns(listing, path.timeframe, bars.cut(0, closed), path) if closed else None
         fills = self.fills(listing, path.start_ms, path.end_ms)
         if not len(fills.number):
             return None

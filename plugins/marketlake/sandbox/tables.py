@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from marketlake.errors import UnknownSymbolError
 from marketlake.instants import parse_instant, to_epoch_ms
+from marketlake.sandbox.columns import chosen, integer_texts, integers, repeated
 from marketlake.sandbox.intervals import LENGTHS, next_open
 from marketlake.sandbox.listings import SPOT, UM, Listing
 from marketlake.sandbox.market import KLINE_FIELDS, ArchivePath, KlineRow, Record
@@ -93,9 +94,9 @@ def kline_columns(listing: Listing, interval: str, bars: MinuteBars, path: Archi
     """Return header and text columns of a klines archive."""
     factor = _time_factor(path)
     texts = _kline_texts(listing, bars)
-    opens = _integers(bars.minute * MINUTE_MS * factor)
-    closes = _integers(close_times(interval, bars) * factor - 1)
-    columns = [opens, *texts[:5], closes, texts[5], _integers(bars.count), *texts[6:], pa.array(["0"] * len(opens))]
+    opens = integer_texts(bars.minute * MINUTE_MS * factor)
+    closes = integer_texts(close_times(interval, bars) * factor - 1)
+    columns = [opens, *texts[:5], closes, texts[5], integer_texts(bars.count), *texts[6:], repeated("0", len(opens))]
     return "" if path.venue == SPOT else ",".join(KLINE_FIELDS), columns
 
 
@@ -115,8 +116,8 @@ def agg_trade_columns(listing: Listing, fills: Fills, path: ArchivePath) -> tupl
     """Return header and text columns of an aggTrades archive."""
     first, last = trades_of(fills.number)
     columns = [
-        _integers(fills.number), price_texts(listing, fills.price), amount_texts(listing, fills.amount),
-        _integers(first), _integers(last), _times(fills.time_us, path), _flags(fills.buyer_is_maker, path),
+        integer_texts(fills.number), price_texts(listing, fills.price), amount_texts(listing, fills.amount),
+        integer_texts(first), integer_texts(last), _times(fills.time_us, path), _flags(fills.buyer_is_maker, path),
     ]  # fmt: skip
     header = "agg_trade_id,price,quantity,first_trade_id,last_trade_id,transact_time,is_buyer_maker"
     return _with_best_match(header, columns, path)
@@ -137,7 +138,7 @@ def trade_records(listing: Listing, trades: Trades) -> list[Record]:
 def trade_columns(listing: Listing, trades: Trades, path: ArchivePath) -> tuple[str, list[Any]]:
     """Return header and text columns of a trades archive."""
     columns = [
-        _integers(trades.number), price_texts(listing, trades.price), amount_texts(listing, trades.amount),
+        integer_texts(trades.number), price_texts(listing, trades.price), amount_texts(listing, trades.amount),
         quote_texts(listing, trades.price * trades.amount), _times(trades.time_us, path),
         _flags(trades.buyer_is_maker, path),
     ]  # fmt: skip
@@ -146,9 +147,9 @@ def trade_columns(listing: Listing, trades: Trades, path: ArchivePath) -> tuple[
 
 def funding_columns(listing: Listing, times: Ints, rates: Ints) -> tuple[str, list[Any]]:
     """Return header and text columns of a fundingRate archive."""
-    hours = pa.array([str(listing.funding_interval_hours)] * len(times))
+    hours = repeated(str(listing.funding_interval_hours), len(times))
     return "calc_time,funding_interval_hours,last_funding_rate", [
-        _integers(times),
+        integer_texts(times),
         hours,
         decimal_texts(rates, 8, shown=8),
     ]
@@ -157,16 +158,16 @@ def funding_columns(listing: Listing, times: Ints, rates: Ints) -> tuple[str, li
 def candle_table(listing: Listing, bars: MinuteBars) -> Any:
     """Return candles as an Arrow table in the project's column names."""
     names = ("open", "high", "low", "close", "volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume")
-    columns = {"open_time": pc.cast(pa.array(bars.minute * (MINUTE_MS * 1000)), _INSTANT)}
+    columns = {"open_time": pc.cast(integers(bars.minute * (MINUTE_MS * 1000)), _INSTANT)}
     columns |= {name: pc.cast(text, _DECIMAL) for name, text in zip(names, _kline_texts(listing, bars), strict=True)}
-    columns["trade_count"] = pa.array(bars.count)
+    columns["trade_count"] = integers(bars.count)
     return pa.table(columns)
 
 
 def funding_table(times: Ints, rates: Ints, marks: Ints) -> Any:
     """Return funding events as an Arrow table in the project's column names."""
     exact = [pc.cast(decimal_texts(values, 8, shown=8), _DECIMAL) for values in (rates, marks)]
-    instants = pc.cast(pa.array(times * 1000), _INSTANT)
+    instants = pc.cast(integers(times * 1000), _INSTANT)
     return pa.table({"funding_time": instants, "funding_rate": exact[0], "mark_price": exact[1]})
 
 
@@ -180,25 +181,21 @@ def _records(names: tuple[str, ...], columns: list[Any], last: Record) -> list[R
     return [dict(zip(names, row, strict=True)) | last for row in zip(*columns, strict=True)]
 
 
-def _integers(values: Ints) -> Any:
-    return pc.cast(pa.array(values), pa.string())
-
-
 def _time_factor(path: ArchivePath) -> int:
     return 1000 if path.venue == SPOT and path.start_ms >= _MICROSECONDS_FROM else 1
 
 
 def _times(time_us: Ints, path: ArchivePath) -> Any:
-    return _integers(time_us if _time_factor(path) == 1000 else time_us // 1000)
+    return integer_texts(time_us if _time_factor(path) == 1000 else time_us // 1000)
 
 
 def _flags(values: Any, path: ArchivePath) -> Any:
     yes, no = ("True", "False") if path.venue == SPOT else ("true", "false")
-    return pa.array(np.where(values, yes, no))
+    return chosen(values, no, yes)
 
 
 def _with_best_match(header: str, columns: list[Any], path: ArchivePath) -> tuple[str, list[Any]]:
     """Spot files have no header and a last column that says True."""
     if path.venue == SPOT:
-        return "", [*columns, pa.array(["True"] * len(columns[0]))]
+        return "", [*columns, repeated("True", len(columns[0]))]
     return header, columns

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
+from marketlake.sandbox.columns import chosen, integer_texts, joined, repeated
 from marketlake.sandbox.listings import SPOT, Listing
 from marketlake.sandbox.noise import Ints
 
@@ -19,17 +19,16 @@ def decimal_texts(values: Ints, digits: int, *, shown: int) -> Any:
     if digits > shown:
         raise ValueError(f"shown must be at least digits; was {shown}, digits {digits}")
     unit = 10**digits
-    whole = pc.cast(pa.array(np.abs(values) // unit), pa.string())
+    whole = integer_texts(np.abs(values) // unit)
     if (values < 0).any():
-        sign = pa.array(np.where(values < 0, "-", ""))
-        whole = pc.binary_join_element_wise(sign, whole, "")
+        whole = joined([chosen(values < 0, "", "-"), whole], "")
     if shown == 0:
         return whole
-    fraction = pc.utf8_lpad(pc.cast(pa.array(np.abs(values) % unit), pa.string()), digits, padding="0")
+    fraction = pc.utf8_lpad(integer_texts(np.abs(values) % unit), digits, padding="0")
     if digits == 0:
-        fraction = pa.array([""] * len(values))
+        fraction = repeated("", len(values))
     fraction = pc.utf8_rpad(fraction, shown, padding="0")
-    return pc.binary_join_element_wise(whole, fraction, ".")
+    return joined([whole, fraction], ".")
 
 
 def price_texts(listing: Listing, ticks: Ints) -> Any:

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -26,25 +27,30 @@ def read(file: Path) -> list[list[str]]:
         return list(csv.reader(lines))[1:]
 
 
-@pytest.mark.parametrize("venue", [SPOT, UM])
-def test_every_recorded_candle_comes_once_with_its_text(
-    market: RecordedMarket, recorded_data: Path, venue: str
-) -> None:
-    files = sorted((recorded_data / "klines" / f"binance-{venue}").glob("*/*.csv.gz"))
-    assert files
+@pytest.mark.parametrize(
+    "name", ["binance-spot/1m/XRPETH", "binance-spot/15m/SOLUSDT", "binance-spot/1h/BTCUSDT", "binance-um/5m/BTCUSDT"]
+)
+def test_every_recorded_candle_comes_once_with_its_text(market: RecordedMarket, recorded_data: Path, name: str) -> None:
+    [file] = (recorded_data / "klines").glob(f"{name}-*.csv.gz")
+    rows, listing = read(file), market.listings(name[8:].split("/")[0])[name.split("/")[2]]
+    served, start = [], 0
+    while page := market.klines(listing, file.parent.name, Ask(NOW, start_ms=start, limit=1000)):
+        served += page
+        start = page[-1][0] + 1
+    assert [["" if field is None else str(field) for field in row] for row in served] == rows
+    assert all(field is None or isinstance(field, int) for row in served for field in (row[0], row[6], row[8]))
+    assert all(row[place] is None or isinstance(row[place], str) for row in served for place in (1, 5, 7, 9, 11))
+
+
+def test_every_recorded_file_is_served_whole(market: RecordedMarket, recorded_data: Path) -> None:
+    files = sorted((recorded_data / "klines").glob("binance-*/*/*.csv.gz"))
+    assert len(files) == 14
     for file in files:
-        rows = read(file)
-        listing = market.listings(venue)[file.name.split("-")[0]]
-        served = []
-        start = int(rows[0][0])
-        while page := market.klines(
-            listing, file.parent.name, Ask(NOW, start_ms=start, end_ms=int(rows[-1][0]), limit=1000)
-        ):
-            served += page
-            start = page[-1][0] + 1
-        assert [["" if field is None else str(field) for field in row] for row in served] == rows, file.name
-        assert all(field is None or isinstance(field, int) for row in served for field in (row[0], row[6], row[8]))
-        assert all(row[place] is None or isinstance(row[place], str) for row in served for place in (1, 5, 7, 9, 11))
+        first, *_, last = (row.split(b",")[0].decode() for row in gzip.decompress(file.read_bytes()).splitlines()[1:])
+        symbol = market.listings(file.parts[-3][8:])[file.name.split("-")[0]].unified
+        end = datetime.fromtimestamp(int(last) / 1000 + 1, UTC)
+        table = market.candles(symbol, file.parent.name, datetime.fromtimestamp(int(first) / 1000, UTC), end)
+        assert table.num_rows == gzip.decompress(file.read_bytes()).count(b"\n") - 1, file.name
 
 
 def test_files_of_one_market_are_one_series(market: RecordedMarket) -> None:
@@ -120,7 +126,7 @@ def test_a_symbol_missing_in_the_list_is_added_in_its_shape(tmp_path: Path, reco
     folder = tmp_path / "klines" / "binance-um" / "1h"
     folder.mkdir(parents=True)
     with gzip.open(folder / "NEWUSDT-1h-2025.csv.gz", "wt") as target:
-        target.write("open_time,open\n1735689600000,1,1,1,1,5,,,,,,0\n")
+        target.write("open_time,…\n1735689600000,1,1,1,1,5,,,,,,0\n")
     market = RecordedMarket(tmp_path)
     entries = {one["symbol"]: one for one in market.exchange_info(UM, NOW)["symbols"]}
     assert list(entries["NEWUSDT"]) == list(entries["BTCUSDT"])

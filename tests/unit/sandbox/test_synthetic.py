@@ -1,5 +1,6 @@
 """The made-up market: one world seen through candles, trades, funding, book and archives."""
 
+import hashlib
 import subprocess
 import sys
 from decimal import Decimal
@@ -9,7 +10,7 @@ import pytest
 
 from marketlake.errors import UnknownSymbolError, UsageError
 from marketlake.sandbox import SyntheticMarket
-from marketlake.sandbox.archives import parse_path, unzipped
+from marketlake.sandbox.archives import parse_path, published_ms, unzipped
 from marketlake.sandbox.listings import DAY_MS, SPOT, UM, Listing
 from marketlake.sandbox.market import ArchivePath, Ask, Record
 
@@ -65,8 +66,6 @@ def test_another_process_makes_the_same_market(market: SyntheticMarket, btc: Lis
     said = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd="plugins"
     ).stdout.strip()
-    import hashlib
-
     archive = market.archive(path_of("data/spot/daily/aggTrades/BTCUSDT/BTCUSDT-aggTrades-2025-01-05.zip"))
     assert archive is not None
     assert said == f"{market.klines(btc, '15m', Ask(NOW, limit=100))} {hashlib.sha256(archive).hexdigest()}"
@@ -338,6 +337,21 @@ class TestArchives:
     def test_there_is_no_file_of_what_was_not_listed(self, market: SyntheticMarket, path: str) -> None:
         assert market.archive(path_of(path)) is None
         assert market.archive_rows(path_of(path)) is None
+
+    @pytest.mark.parametrize(
+        "path", ["monthly/klines/ETHUSDT/1w/ETHUSDT-1w-2025-01", "daily/klines/ETHUSDT/3d/ETHUSDT-3d-2025-01-03"]
+    )
+    def test_a_file_holds_candles_that_are_closed(self, market: SyntheticMarket, path: str) -> None:
+        file = path_of(f"data/spot/{path}.zip")
+        found = market.archive_rows(file)
+        rows = [] if found is None else found[1]
+        assert all(int(row[6]) < published_ms(file) * 1000 for row in rows)
+        listing = market.listings(SPOT)["ETHUSDT"]
+        assert file.timeframe is not None
+        rest = market.klines(
+            listing, file.timeframe, Ask(NOW + 30 * DAY_MS, start_ms=file.start_ms, limit=len(rows) or 1)
+        )
+        assert [row[1:6] for row in rows] == [row[1:6] for row in rest][: len(rows)]
 
     def test_the_month_of_the_listing_begins_with_it(self, market: SyntheticMarket, btc: Listing) -> None:
         found = market.archive_rows(path_of("data/spot/monthly/klines/BTCUSDT/1m/BTCUSDT-1m-2017-08.zip"))
