@@ -7,7 +7,13 @@ their caller's. Leases and the mirror have modules of their own kind: `table_lea
 from __future__ import annotations
 
 from marketlake.ledger.agreements import Agreement, agreements_of
-from marketlake.ledger.answers import covered_window, facts_of_answer, facts_of_refusal, facts_of_retraction
+from marketlake.ledger.answers import (
+    covered_window,
+    facts_of_answer,
+    facts_of_refusal,
+    facts_of_retraction,
+    rejection_cause,
+)
 from marketlake.ledger.archive_files import (
     ArchiveFile,
     LoadedArchive,
@@ -189,6 +195,7 @@ __all__ = [
     "register_manifest",
     "registered_manifest",
     "registered_paths",
+    "rejection_cause",
     "report_used",
     "reset_watermark",
     "resolve_symbol",

@@ -26,19 +26,21 @@ def facts_of_answer(
     calendar: Sequence[Outage] = (),
     omits_empty_candles: bool = False,
     attempts_before_unfillable: int = 3,
+    rules_version: str = "",
 ) -> list[Fact]:
     """Return facts that tile the answer's window: one per contiguous range of one state.
 
     `present` and `rejected` are the ranges of accepted and of dead-letter rows, a candle's from open to close, an
     event's a minute; where both claim a range, it is present. `now` is the run's. A window off the candles' grid is
-    taken as the candles that open in it. An absent archive says nothing about its market: no facts.
+    taken as the candles that open in it. An absent archive says nothing about its market: no facts. `rules_version` is
+    noted with rejected ranges, so that other rules open them again.
     """
     if answer.status == "absent":
         return []
     window = covered_window(answer.window, answer.timeframe)
     if window is None:
         return []
-    maker = _Maker(answer, exchange, dataset.name, now, attempts_before_unfillable)
+    maker = _Maker(answer, exchange, dataset.name, now, attempts_before_unfillable, rules_version)
     if answer.status != "answered":
         return [maker.fact(window, "failed", cause="fetch_failed", retry_at=now)]
     bad = _inside(rejected, window)
@@ -75,6 +77,11 @@ def facts_of_retraction(
     return facts
 
 
+def rejection_cause(rules_version: str) -> str:
+    """Return the cause of a range that rules of this version rejected."""
+    return f"rules {rules_version}".rstrip()
+
+
 def covered_window(window: Window, timeframe: str) -> Window | None:
     """Return the range of the candles that open in the window, None where there are none; for events the window."""
     if not timeframe:
@@ -87,11 +94,14 @@ def covered_window(window: Window, timeframe: str) -> Window | None:
 class _Maker:
     """Makes the facts of one answer."""
 
-    def __init__(self, answer: Answer, exchange: str, dataset: str, now: datetime, settles_after: int) -> None:
+    def __init__(
+        self, answer: Answer, exchange: str, dataset: str, now: datetime, settles_after: int, rules_version: str
+    ) -> None:
         self._answer = answer
         self._market = (dataset, exchange, answer.market.symbol, answer.timeframe)
         self._now = now
         self._settles_after = settles_after
+        self._rejected_by = rejection_cause(rules_version)
         self._step = timeframe_length(answer.timeframe) if answer.timeframe else EVENT_STEP
 
     def fact(
@@ -121,7 +131,7 @@ class _Maker:
         left = [hole]
         next_day = floor_instant(self._now, DAY) + DAY
         for piece in _take(left, rejected):
-            yield self.fact(piece, "rejected", cause="rules", retry_at=next_day, is_attempt=True)
+            yield self.fact(piece, "rejected", cause=self._rejected_by, retry_at=next_day, is_attempt=True)
         for piece in _take(left, self._unlisted(hole)):
             yield self.fact(piece, "not_listed", cause="not_listed")
         for piece in _take(left, self._outages(calendar)):

@@ -59,7 +59,8 @@ class Fact:
 
 @dataclass(frozen=True)
 class Tile:
-    """What is known about a range now. `load_id` is the newest load that touched it and plays no part in equality."""
+    """What is known about a range now. `load_id` is one of the loads that say so and plays no part in
+    equality."""
 
     window: Window
     state: str

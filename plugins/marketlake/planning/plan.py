@@ -56,7 +56,8 @@ class SeriesPlan:
 class Plan:
     """The tasks of a run in the order in which they are fetched, and what else there is to do.
 
-    `facts` say where windows lie outside a market's life; `notes` are remarks for the person who asked.
+    `facts` say where windows lie outside a market's life and what changed rules open again; `notes` are remarks for
+    the person who asked.
     """
 
     run_id: str

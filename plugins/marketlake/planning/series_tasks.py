@@ -12,6 +12,7 @@ from marketlake.errors import UsageError, one_of
 from marketlake.exchanges.registry import exchange_named
 from marketlake.instants import Window, format_instant, parse_instant
 from marketlake.ledger import (
+    Fact,
     Run,
     Tile,
     answered_windows,
@@ -23,7 +24,8 @@ from marketlake.ledger import (
 )
 from marketlake.planning.sources import ArchivePart, Archives, rest_windows
 from marketlake.planning.unfinished import Unfinished, answered_by
-from marketlake.planning.wanted import Life, Series, Wanted, cut_tile, life_of, want, with_look_back
+from marketlake.planning.wanted import Life, Series, Wanted, cut_tile, life_of, reopen, want, with_look_back
+from marketlake.rules import rules_for
 from marketlake.settings import Settings
 from marketlake.work import FetchTask, hash_id
 
@@ -108,6 +110,10 @@ def _plan_what_is_missing(
     dataset, exchange, symbol, timeframe = series.market
     waiting = answered_windows(context.connection, dataset, exchange, symbol=symbol, timeframe=timeframe)
     waiting += answered_by(context.unfinished.sealed, series.market)
+    revoked: tuple[Fact, ...] = ()
+    if covered is not None:
+        version = rules_for(series.dataset, context.settings.quality).version
+        tiles, revoked = reopen(series, tiles, covered, rules_version=version)
     wanted = want(
         series,
         window,
@@ -117,6 +123,7 @@ def _plan_what_is_missing(
         now=context.run.now,
         asks_holes_at_once=context.holes == "all",
     )
+    wanted = replace(wanted, facts=(*revoked, *wanted.facts))
     if context.holes == "due":
         wanted = replace(wanted, holes=(*_earlier_holes(context, series, window, waiting), *wanted.holes))
     parts, rest = archives.split(list(wanted.new))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from marketlake.datasets import Dataset
 from marketlake.instants import Window, ceil_instant, floor_instant
-from marketlake.ledger import Fact, Tile, covered_window
-from marketlake.ledger.facts import joined
+from marketlake.ledger import Fact, Tile, covered_window, rejection_cause
+from marketlake.ledger.facts import REVOKED, joined
 from marketlake.timeframes import timeframe_length
 from marketlake.work import Instrument
 
@@ -120,15 +120,36 @@ def want(
     return Wanted(series, clipped, tuple(clipped.minus(known)), tuple(holes), facts)
 
 
+def reopen(
+    series: Series, tiles: Sequence[Tile], window: Window, *, rules_version: str
+) -> tuple[list[Tile], tuple[Fact, ...]]:
+    """Return the tiles without those in the window that other rules rejected for good, and the facts that revoke them.
+
+    What was rejected stays so until rules change; then its source is asked again.
+    """
+    kept, facts = list[Tile](), list[Fact]()
+    for tile in tiles:
+        inside = tile.window.overlap(window)
+        if inside is None or not _is_rejected_by_others(tile, rules_version):
+            kept.append(tile)
+            continue
+        facts.append(Fact(*series.market, window=inside, state=REVOKED, cause="rules_changed"))
+        kept += [replace(tile, window=rest) for rest in tile.window.minus([inside])]
+    return kept, tuple(facts)
+
+
 def cut_tile(tile: Tile, window: Window, without: Sequence[Window]) -> list[Tile]:
     """Return the parts of the tile inside the window and outside the others."""
     inside = tile.window.overlap(window)
     if inside is None:
         return []
-    return [
-        Tile(part, tile.state, tile.source, tile.cause, tile.attempt_days, tile.retry_at, tile.load_id)
-        for part in inside.minus(list(without))
-    ]
+    return [replace(tile, window=part) for part in inside.minus(list(without))]
+
+
+def _is_rejected_by_others(tile: Tile, rules_version: str) -> bool:
+    """Whether rules of another version settled it; a tile that names no version is left alone."""
+    is_named = tile.cause.startswith(rejection_cause("") + " ")
+    return tile.state == "rejected" and tile.is_settled and is_named and tile.cause != rejection_cause(rules_version)
 
 
 def _outside(series: Series, covered: Window, life: Life, tiles: Sequence[Tile]) -> tuple[Fact, ...]:

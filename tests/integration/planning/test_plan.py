@@ -36,13 +36,16 @@ from marketlake.ledger import (
     record_failure,
     record_load,
     register_manifest,
+    rejection_cause,
     store_instruments,
     tasks_of,
 )
 from marketlake.planning.plan import Plan, plan_run, save_plan
+from marketlake.rules import rules_for
 from marketlake.settings import Settings
 from marketlake.work import Answer, FetchTask, Instrument, Manifest, Market
 
+BTC = ("ohlcv", "binance", "BTC/USDT", "1h")
 SPOT = Market("spot", "BTC/USDT", "BTCUSDT")
 HOUR = timedelta(hours=1)
 LISTED = [
@@ -302,6 +305,22 @@ def test_refused_rows_are_fetched_anew_only_by_force(planner: Planner) -> None:
 
     assert planner.plan(DAY, holes="all").tasks == ()
     assert brief(planner.plan(DAY, mode="force").tasks) == [("archive", "03-01", "03-02", "force")]
+
+
+def test_what_was_rejected_for_good_is_asked_for_again_once_the_rules_change(planner: Planner) -> None:
+    now_valid = rules_for(dataset_named("ohlcv"), planner.settings.quality).version
+    hole = span("2025-03-01T02:00:00Z", "2025-03-01T03:00:00Z")
+    for version in (now_valid, "v0"):
+        planner.record(Fact(*BTC, window=hole, state="revoked", cause="restored"))
+        planner.record(Fact(*BTC, window=hole, state="rejected", source="rest", cause=rejection_cause(version)))
+        planner.bring(("2025-03-01", "2025-03-01T02:00:00Z"), ("2025-03-01T03:00:00Z", "2025-03-02"), over=DAY)
+        plan = planner.plan(DAY)
+        assert bool(plan.tasks) == (version == "v0")
+
+    assert [(fact.state, fact.cause, fact.window) for fact in plan.facts] == [("revoked", "rules_changed", hole)]
+    save_plan(planner.connection, plan)
+    again = planner.plan(DAY)
+    assert (brief(again.tasks), again.facts) == ([("rest", "03-01 02:00", "03-01 03:00", "new")], ())
 
 
 def test_many_small_holes_of_a_day_that_is_not_published_are_one_request(planner: Planner) -> None:
