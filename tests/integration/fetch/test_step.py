@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -433,12 +432,8 @@ def _fetch_in_a_process(
     world: World, run_id: str, *, crash_at: str = "", largest_file: int | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Fetch in a process that is killed at a crash point, or whose files cannot grow beyond so many bytes."""
-
-    def limit() -> None:
-        if largest_file is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-
-    script = (
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({largest_file}, {largest_file}))\n"
+    script = (limit if largest_file else "") + (
         "from marketlake.settings import load_settings; from marketlake.ledger.database import connect\n"
         "from marketlake.ledger.runs import run_named; from marketlake.fetch import fetch\n"
         "settings = load_settings(); connection = connect(settings)\n"
@@ -449,7 +444,6 @@ def _fetch_in_a_process(
     return subprocess.run(
         [sys.executable, "-c", script],
         env={**os.environ, **environ, "PYTHONPATH": str(REPOSITORY / "plugins"), "MARKETLAKE_CRASH_AT": crash_at},
-        preexec_fn=limit,
         capture_output=True,
         text=True,
         timeout=120,

@@ -51,6 +51,15 @@ def test_a_damaged_zip_is_refused_by_name(tmp_path: Path, damage: object) -> Non
         member.drain()
 
 
+def test_a_stored_member_that_changed_does_not_match_its_sum(tmp_path: Path) -> None:
+    path = tmp_path / "archive.zip"
+    data = zip_bytes(TEXT, stored=True)
+    path.write_bytes(data[:5000] + bytes([data[5000] ^ 1]) + data[5001:])
+
+    with pytest.raises(DataError, match=r"has 2488890 bytes with sum \w{8}, expected"), ZipMember(path) as member:
+        member.drain()
+
+
 def test_a_zip_must_hold_one_csv(tmp_path: Path) -> None:
     path = tmp_path / "two.zip"
     with zipfile.ZipFile(path, "w") as archive:
