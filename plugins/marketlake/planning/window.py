@@ -20,15 +20,14 @@ def window_of_run(
     assets: Sequence[Window] = (),
     interval: tuple[datetime, datetime] | None = None,
     now: datetime | None = None,
-    is_daily: bool = False,
+    grain: timedelta | None = None,
 ) -> Window | None:
     """Return the window that a run works on, or None where each market goes on from its high watermark.
 
     `start`, `end` and `days` are what a person gave: texts like 2025-01-31 or 2025-01-31T06:00:00Z, and a number of
     whole UTC days that end at `end`, else at the data interval's end, else at `now` (the run's fixed now). A start
     without an end goes up to `now`. Next come `assets`, the ranges of the triggering asset events, together; then
-    `interval`, Airflow's data interval, of which a daily DAG (`is_daily`) takes the UTC days: both ends floored to
-    midnight.
+    `interval`, Airflow's data interval, both ends floored to `grain`: a daily DAG that runs at 01:00 works on UTC days.
 
     Raises:
         WindowError: a field is unreadable, start is not before end, the window is longer than ten years, or a bound
@@ -41,8 +40,8 @@ def window_of_run(
     if interval is None:
         return None
     first, last = as_utc(interval[0]), as_utc(interval[1])
-    if is_daily:
-        first, last = floor_instant(first, DAY), floor_instant(last, DAY)
+    if grain is not None:
+        first, last = floor_instant(first, grain), floor_instant(last, grain)
     # A run triggered by hand has an interval without length: it goes on from the high watermarks.
     return _checked((first, last)) if first < last else None
 

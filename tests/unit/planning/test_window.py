@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from marketlake.errors import WindowError
-from marketlake.instants import Window, parse_window
+from marketlake.instants import DAY, Window, parse_window
 from marketlake.planning.window import window_of_run
 
 ONE_AM = (datetime(2025, 1, 2, 1, tzinfo=UTC), datetime(2025, 1, 3, 1, tzinfo=UTC))
@@ -28,7 +28,7 @@ NOW = datetime(2025, 3, 1, 12, 30, tzinfo=UTC)
         pytest.param(
             {"days": 1, "interval": ONE_AM}, ("2025-01-02", "2025-01-03"), id="days before the interval's end"
         ),
-        pytest.param({"interval": ONE_AM, "is_daily": True}, ("2025-01-02", "2025-01-03"), id="the day of a daily DAG"),
+        pytest.param({"interval": ONE_AM, "grain": DAY}, ("2025-01-02", "2025-01-03"), id="the day of a daily DAG"),
         pytest.param({"interval": ONE_AM}, ("2025-01-02T01:00:00Z", "2025-01-03T01:00:00Z"), id="interval as it is"),
         pytest.param(
             {"assets": [parse_window("2025-01-05", "2025-01-06"), parse_window("2025-01-01", "2025-01-02")]},
@@ -80,7 +80,7 @@ def test_a_window_that_makes_no_sense_is_refused_naming_the_field(given: dict[st
 def test_a_daily_run_works_on_whole_days_only_when_its_interval_holds_one() -> None:
     morning = (datetime(2025, 1, 2, 1, tzinfo=UTC), datetime(2025, 1, 2, 9, tzinfo=UTC))
 
-    assert window_of_run(interval=morning, is_daily=True) is None
+    assert window_of_run(interval=morning, grain=DAY) is None
     assert window_of_run(interval=morning) == Window(*morning)
 
 
