@@ -72,18 +72,12 @@ def _create_table(connection: psycopg.Connection, dataset: Dataset) -> None:
     table = table_name(dataset)
     key = sql.SQL(", ").join(sql.Identifier(name) for name in key_columns(dataset))
     columns = sql.SQL(", ").join(_column_sql(column) for column in dataset.columns)
-    connection.execute(
-        sql.SQL("create table if not exists {} ({}, primary key ({}))").format(table, columns, key)
-    )
+    connection.execute(sql.SQL("create table if not exists {} ({}, primary key ({}))").format(table, columns, key))
     connection.execute(sql.SQL("comment on table {} is {}").format(table, sql.Literal(dataset.doc)))
     for column in dataset.columns:
+        connection.execute(sql.SQL("alter table {} add column if not exists {}").format(table, _column_sql(column)))
         connection.execute(
-            sql.SQL("alter table {} add column if not exists {}").format(table, _column_sql(column))
-        )
-        connection.execute(
-            sql.SQL("comment on column {}.{} is {}").format(
-                table, sql.Identifier(column.name), sql.Literal(column.doc)
-            )
+            sql.SQL("comment on column {}.{} is {}").format(table, sql.Identifier(column.name), sql.Literal(column.doc))
         )
 
 

@@ -1,0 +1,93 @@
+"""The merge of built and tested marts into `gold`: changed rows written, vanished ones deleted, in one transaction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+# Says when a row last changed, so it is no change by itself.
+_STAMPS = ("refreshed_at",)
+
+
+def merge_marts(cursor: psycopg.Cursor[Any]) -> dict[str, dict[str, int]]:
+    """Make every mart in `gold` equal to `gold_build`; return rows written and deleted by mart.
+
+    Part of the caller's transaction. A mart whose columns changed is made anew.
+    """
+    return {mart: _merge(cursor, mart) for mart in _marts(cursor)}
+
+
+def _marts(cursor: psycopg.Cursor[Any]) -> list[str]:
+    rows = cursor.execute(
+        "select table_name from information_schema.tables where table_schema = 'gold_build'"
+        " and table_type = 'BASE TABLE' and table_name like 'mart\\_%%' order by table_name"
+    ).fetchall()
+    return [str(name) for (name,) in rows]
+
+
+def _merge(cursor: psycopg.Cursor[Any], mart: str) -> dict[str, int]:
+    built, held = sql.Identifier("gold_build", mart), sql.Identifier("gold", mart)
+    columns = _columns(cursor, "gold_build", mart)
+    if _columns(cursor, "gold", mart) != columns:
+        cursor.execute(sql.SQL("drop table if exists {}").format(held))
+        cursor.execute(sql.SQL("create table {} (like {} including all)").format(held, built))
+        _describe(cursor, mart)
+    names = [name for name, _ in columns]
+    key = _key(cursor, mart)
+    same = sql.SQL(" and ").join(sql.SQL("held.{0} = built.{0}").format(sql.Identifier(name)) for name in key)
+    cursor.execute(
+        sql.SQL("delete from {} as held where not exists (select 1 from {} as built where {})").format(
+            held, built, same
+        )
+    )
+    deleted = cursor.rowcount
+    values = [name for name in names if name not in key]
+    compared = [name for name in values if name not in _STAMPS]
+    cursor.execute(
+        sql.SQL(
+            "insert into {held} as held ({names}) select {names} from {built} on conflict ({key})"
+            " do update set {changes} where ({old}) is distinct from ({new})"
+        ).format(
+            held=held,
+            built=built,
+            names=_listed(names),
+            key=_listed(key),
+            changes=sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in values),
+            old=sql.SQL(", ").join(sql.Identifier("held", name) for name in compared),
+            new=sql.SQL(", ").join(sql.Identifier("excluded", name) for name in compared),
+        )
+    )
+    return {"rows_written": cursor.rowcount, "rows_deleted": deleted}
+
+
+def _columns(cursor: psycopg.Cursor[Any], schema: str, table: str) -> list[tuple[str, str]]:
+    return cursor.execute(
+        "select attname::text, format_type(atttypid, atttypmod) from pg_attribute"
+        " where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped order by attnum",
+        [f"{schema}.{table}"],
+    ).fetchall()
+
+
+def _key(cursor: psycopg.Cursor[Any], mart: str) -> list[str]:
+    """Return the mart's grain: the primary key of its contract."""
+    rows = cursor.execute(
+        "select attname::text from pg_index join pg_attribute on attrelid = indrelid and attnum = any(indkey)"
+        " where indrelid = to_regclass(%s) and indisprimary order by array_position(indkey::smallint[], attnum)",
+        [f"gold_build.{mart}"],
+    ).fetchall()
+    if not rows:
+        raise RuntimeError(f"the contract of {mart} declares no primary key; add it to the model's constraints")
+    return [str(name) for (name,) in rows]
+
+
+def _describe(cursor: psycopg.Cursor[Any], mart: str) -> None:
+    row = cursor.execute("select obj_description(to_regclass(%s), 'pg_class')", [f"gold_build.{mart}"]).fetchone()
+    if row and row[0]:
+        comment = sql.SQL("comment on table {} is {}")
+        cursor.execute(comment.format(sql.Identifier("gold", mart), sql.Literal(row[0])))
+
+
+def _listed(names: list[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, names))
