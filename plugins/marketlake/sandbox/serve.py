@@ -13,6 +13,7 @@ from types import FrameType
 
 from marketlake.errors import MarketlakeError, UsageError
 from marketlake.instants import format_instant
+from marketlake.sandbox.fault_kinds import registry
 from marketlake.sandbox.market import Market
 from marketlake.sandbox.recorded import RecordedMarket
 from marketlake.sandbox.server import Sandbox
@@ -27,6 +28,9 @@ def main(argv: list[str]) -> int:
     """Serve until interrupted; return the exit code."""
     try:
         options = _parse(argv)
+        if options.list_faults:
+            print("\n".join(f"{kind['name']:24}{kind['doc']}" for kind in registry()))
+            return 0
         market = open_market(options.market, data=options.data, more_symbols=options.more_symbols)
         sandbox = Sandbox(market, clock=options.clock, frozen=options.frozen, port=options.port)
         for text in options.fault:
@@ -77,6 +81,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--fault", action="append", default=[], metavar="NAME[,KEY=VALUE…]", help="switch a fault on from the start"
     )
+    parser.add_argument("--list-faults", action="store_true", help="print the faults that there are, and end")
     parser.add_argument("--json", action="store_true", help="print the addresses as one JSON object")
     options = parser.parse_args(argv)
     if not 0 <= options.port <= 65_535:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import threading
+import time
 from datetime import datetime
 from types import TracebackType
 
@@ -47,7 +48,7 @@ class Sandbox:
     ) -> None:
         self.market = market
         self.clock = SandboxClock(clock, frozen=frozen)
-        self.meter = WeightMeter(spot_limit=spot_weight_limit, um_limit=um_weight_limit)
+        self.meter = WeightMeter(spot_limit=spot_weight_limit, um_limit=um_weight_limit, seconds=self._metered_seconds)
         self._exchange = Exchange(market, self.clock, self.meter)
         self._port = port
         self._thread: threading.Thread | None = None
@@ -116,6 +117,10 @@ class Sandbox:
     def clear_requests(self) -> None:
         """Forget the requests so far."""
         self._exchange.log.clear()
+
+    def _metered_seconds(self) -> float:
+        """The exchange's own minutes; the machine's while its clock stands still, or no minute would ever end."""
+        return time.time() if self.clock.is_frozen else self.clock.now_ms() / 1000
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()

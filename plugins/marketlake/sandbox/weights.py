@@ -40,7 +40,7 @@ class Verdict:
 
 
 class WeightMeter:
-    """Meters every address on both markets, by the machine's own minutes so that a frozen clock starves nobody."""
+    """Meters every address on both markets by the minutes of `seconds`, a clock in seconds since 1970."""
 
     def __init__(
         self,

@@ -90,6 +90,12 @@ class TestWeights:
             assert ask(small.url + "/fapi/v1/ping").status == 200
             assert [one.status for one in small.requests("/api/v3/klines")] == [429] * CALLS_FORGIVEN + [418]
 
+    def test_a_minute_of_weight_is_a_minute_of_the_exchanges_clock(self, sandbox: Sandbox, get: Ask) -> None:
+        sandbox.set_clock("2025-02-01T12:00:30Z", frozen=False)
+        assert [get("/api/v3/ping").headers["X-MBX-USED-WEIGHT-1M"] for _ in range(2)] == ["1", "2"]
+        sandbox.set_clock("2025-02-01T12:01:00Z")
+        assert get("/api/v3/ping").headers["X-MBX-USED-WEIGHT-1M"] == "1"
+
     def test_the_shared_limit_of_funding_is_kept(self, sandbox: Sandbox, get: Ask) -> None:
         for _ in range(500):
             sandbox.meter.charge_funding("127.0.0.1")

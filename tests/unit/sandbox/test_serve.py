@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from marketlake.errors import UsageError
+from marketlake.sandbox.fault_kinds import KINDS
 from marketlake.sandbox.serve import main, open_market
 
 
@@ -28,6 +29,12 @@ def test_the_recorded_folder_can_come_from_the_environment(
 def test_another_market_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match=r"market must be synthetic:<seed> \(a whole number\) or recorded"):
         open_market(name)
+
+
+def test_the_faults_can_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list-faults"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(KINDS)
 
 
 @pytest.mark.parametrize(
