@@ -88,7 +88,8 @@ def open_table(root: str, name: str) -> DeltaTable:
 
 def files_of(table: DeltaTable, name: str, columns: Iterable[str]) -> TableFiles:
     """Return the files of an opened table, with bounds for the partition columns and for these columns."""
-    actions = pa.table(table.get_add_actions(flatten=True))
+    # Not pa.table(…), which imports pandas to see whether it was given a frame of its.
+    actions = pa.RecordBatchReader.from_stream(table.get_add_actions(flatten=True)).read_all()
     metadata = table.metadata()
     partitions = tuple(metadata.partition_columns)
     root = table.table_uri.removeprefix("file://").rstrip("/")

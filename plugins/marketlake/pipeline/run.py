@@ -13,6 +13,7 @@ from marketlake.pipeline.building import BUILD_STEPS, has_something_to_build
 from marketlake.pipeline.call import StepCall
 from marketlake.pipeline.checking import problems_of
 from marketlake.pipeline.fetching import make_plan, plan_document
+from marketlake.pipeline.loading import judge_again
 from marketlake.pipeline.opening import Opening, open_run
 from marketlake.pipeline.steps import call_step
 from marketlake.pipeline.summary import summary
@@ -70,6 +71,8 @@ def run_pipeline(settings: Settings, opening: Opening, *, build: bool = False) -
             document = plan_document(call, make_plan(call))
             finish_run(connection, run.run_id, "succeeded")
             return RunSummary(run, document, seconds=time.monotonic() - started)
+        # Before the plan, so that what landed and was refused is judged again and not fetched again.
+        judge_again(call)
         outcome = RunSummary(run, call_step("plan_fetches", call))
         _work(call, outcome, build=build)
         outcome.problems += [str(problem) for problem in problems_of(call)]
