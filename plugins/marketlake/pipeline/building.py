@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 
+from marketlake.errors import MarketlakeError
 from marketlake.ledger import Run, create_run, finish_run, newest_runs
 from marketlake.pipeline.call import StepCall
 from marketlake.pipeline.opening import known_run, new_run_id
 from marketlake.pipeline.request import BY_HAND, RunRequest
 from marketlake.settings import Settings
+
+_LOG = logging.getLogger(__name__)
 
 
 def publish_changes(call: StepCall) -> dict[str, Any]:
@@ -47,10 +51,16 @@ def dbt_test(call: StepCall) -> dict[str, Any]:
 
 
 def merge_gold(call: StepCall) -> dict[str, Any]:
-    """Merge changed rows into `gold` in one transaction, and close the build."""
+    """Merge changed rows into `gold` in one transaction, close the build, and bring the docs site up to date."""
     from marketlake.publish.dbt import merge_gold as run
+    from marketlake.publish.dbt import write_docs
 
-    return dict(run(call.connection, call.settings, run_id=call.run.run_id))
+    merged = dict(run(call.connection, call.settings, run_id=call.run.run_id))
+    try:
+        merged["docs"] = write_docs(call.settings)
+    except MarketlakeError as error:  # gold is merged: a page that could not be written is no reason for a red run
+        _LOG.warning("the dbt docs site was not written: %s", error)
+    return merged
 
 
 BUILD_STEPS = ("dbt_staging", "dbt_marts", "dbt_test", "merge_gold")

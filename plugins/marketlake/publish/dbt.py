@@ -28,7 +28,7 @@ from marketlake.ledger import (
     run_named,
 )
 from marketlake.publish.bronze_tables import ensure_bronze_tables
-from marketlake.publish.dbt_process import DbtResult, dbt_folder, run_dbt
+from marketlake.publish.dbt_process import PROJECT, DbtResult, dbt_folder, run_dbt
 from marketlake.publish.gold import merge_marts
 from marketlake.settings import Settings
 
@@ -83,7 +83,7 @@ def dbt_test(connection: psycopg.Connection, settings: Settings, *, run_id: str)
 
 
 def merge_gold(connection: psycopg.Connection, settings: Settings, *, run_id: str) -> dict[str, Any]:
-    """Merge the tested marts into `gold` and close the build, in one transaction; then write the docs site."""
+    """Merge the tested marts into `gold` and close the build, in one transaction."""
 
     def merge(build: Build) -> dict[str, Any]:
         crash_point("build.before_merge")
@@ -98,9 +98,12 @@ def merge_gold(connection: psycopg.Connection, settings: Settings, *, run_id: st
 
 
 def write_docs(settings: Settings) -> str:
-    """Write the dbt docs site as one HTML file below the home and return its path (SRV-14)."""
-    run_dbt(settings, ("docs", "generate", "--static"))
+    """Write the dbt docs site as one HTML file below the home and return its path; nothing where it is current."""
     page = settings.home / "docs" / "dbt" / "index.html"
+    newest = max(path.stat().st_mtime for path in PROJECT.rglob("*") if path.suffix in (".sql", ".yml", ".md"))
+    if page.is_file() and page.stat().st_mtime > newest:
+        return str(page)
+    run_dbt(settings, ("docs", "generate", "--static"))
     page.parent.mkdir(parents=True, exist_ok=True)
     aside = page.with_suffix(".partial")
     aside.write_bytes((dbt_folder(settings) / "target" / "static_index.html").read_bytes())
