@@ -34,6 +34,8 @@ def session_settings(settings: Settings) -> dict[str, str]:
         "spark.sql.parquet.compression.codec": "zstd",
         "spark.sql.files.maxRecordsPerFile": str(MAX_ROWS_PER_FILE),
         "spark.hadoop.parquet.block.row.count.limit": str(MAX_ROWS_PER_ROW_GROUP),
+        "spark.databricks.delta.optimize.maxFileSize": str(32 << 20),
+        "spark.databricks.delta.optimize.minFileSize": str(16 << 20),
         # Instants stay microseconds for every reader; the default writes a type that few others understand.
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
         "spark.driver.host": "127.0.0.1",
