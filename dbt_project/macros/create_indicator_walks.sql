@@ -74,7 +74,7 @@ declare
 begin
     while place <= cardinality(range_starts) loop
         {{ walk_start() }}
-        {{ walk_restart(candles, stored) }}
+        {{ walk_restart(stored) }}
         walked_until := 'infinity';
         for {{ walk_targets(carried_columns()) }} in
             with candles as (
@@ -108,11 +108,11 @@ begin
             {{ walk_step_on() }}
         end loop;
         if is_stored then
-            delete from {{ stored }} as rows
-            where rows.symbol = market_symbol
-                and rows.timeframe = market_timeframe
-                and rows.open_time >= restart_at
-                and rows.open_time < walked_until;
+            delete from {{ stored }} as stored
+            where stored.symbol = market_symbol
+                and stored.timeframe = market_timeframe
+                and stored.open_time >= restart_at
+                and stored.open_time < walked_until;
         end if;
         exit when walked_until = 'infinity';
     end loop;
@@ -121,19 +121,19 @@ $walk$
 {% endmacro %}
 
 {#- Find the last stored state at or before the range's start; without one, walk from the market's first candle. -#}
-{% macro walk_restart(candles, stored) %}
+{% macro walk_restart(stored) %}
         state := null;
         restart_at := '-infinity';
         read_from := '-infinity';
         is_stored := range_starts[place] > '-infinity';
         if is_stored then
-            select rows.state_before, rows.open_time into state, restart_at
-            from {{ stored }} as rows
-            where rows.symbol = market_symbol
-                and rows.timeframe = market_timeframe
-                and rows.open_time <= range_starts[place]
-                and rows.state_before is not null
-            order by rows.open_time desc
+            select stored.state_before, stored.open_time into state, restart_at
+            from {{ stored }} as stored
+            where stored.symbol = market_symbol
+                and stored.timeframe = market_timeframe
+                and stored.open_time <= range_starts[place]
+                and stored.state_before is not null
+            order by stored.open_time desc
             limit 1;
         end if;
         changed_until := range_ends[place];
@@ -151,12 +151,12 @@ $walk$
             end loop;
             select coalesce(min(before.open_time), restart_at), count(*) into read_from, t
             from (
-                select chosen.open_time
-                from {{ candles }} as chosen
-                where chosen.symbol = market_symbol
-                    and chosen.timeframe = market_timeframe
-                    and chosen.open_time < restart_at
-                order by chosen.open_time desc
+                select stored.open_time
+                from {{ stored }} as stored
+                where stored.symbol = market_symbol
+                    and stored.timeframe = market_timeframe
+                    and stored.open_time < restart_at
+                order by stored.open_time desc
                 limit {{ look_back_candles() }}
             ) as before;
             t := state[1] - t;
@@ -178,20 +178,21 @@ $walk$
 {#- Whether the state before this candle equals the stored one to 1e-12, relative, in every part. -#}
 {% macro walk_agrees(stored) -%}
     exists (
-        select from {{ stored }} as rows
-        where rows.symbol = market_symbol
-            and rows.timeframe = market_timeframe
-            and rows.open_time = indicator_walk.open_time
-            and cardinality(rows.state_before) = cardinality(indicator_walk.state_before)
+        select from {{ stored }} as stored
+        where stored.symbol = market_symbol
+            and stored.timeframe = market_timeframe
+            and stored.open_time = indicator_walk.open_time
+            and cardinality(stored.state_before) = cardinality(indicator_walk.state_before)
             and not exists (
-                select from unnest(rows.state_before, indicator_walk.state_before) as parts (was, is_now)
+                select from unnest(stored.state_before, indicator_walk.state_before) as parts (was, is_now)
                 where abs(parts.was - parts.is_now) > 1e-12 * greatest(abs(parts.was), abs(parts.is_now))
             )
     )
 {%- endmacro %}
 
-{#- The rows that hold state, found without a scan: one in {{ '1,024' }}. -#}
+{#- The rows that hold state, found without a scan; after a full refresh the planner needs figures at once. -#}
 {% macro index_indicator_blocks(relation) %}
     create index if not exists market_data_indicators_blocks
-    on {{ relation }} (symbol, timeframe, open_time) where state_before is not null
+    on {{ relation }} (symbol, timeframe, open_time) where state_before is not null;
+    {% if not is_incremental() %}analyze {{ relation }};{% endif %}
 {% endmacro %}

@@ -1,11 +1,5 @@
 {{ config(materialized='view') }}
 
-with
+{#- No CTE: Postgres does not flatten a view that has one, and a look-up of one row would sort the table. -#}
 
-candles as (
-
-    select * from {{ ref('stg_bronze__ohlcv') }}
-
-)
-
-select * from candles
+select * from {{ ref('stg_bronze__ohlcv') }}

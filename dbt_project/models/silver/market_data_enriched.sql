@@ -2,9 +2,16 @@
 
 with
 
-indicators as (
+measured as (
+
+    select * from {{ ref('int_market_data_measured') }}
+
+),
+
+blocks as (
 
     select * from {{ ref('market_data_indicators') }}
+    where state_before is not null
 
 ),
 
@@ -20,88 +27,76 @@ obv_bases as (
             order by block_start
         ) as obv_base
 
-    from indicators
-
-    where state_before is not null
+    from blocks
 
 ),
 
 enriched as (
 
     select
-        indicators.symbol,
-        indicators.timeframe,
-        indicators.open_time,
-        indicators.exchange,
-        indicators.market_type,
-        indicators.source,
-        indicators.candidate_count,
-        indicators.open,
-        indicators.high,
-        indicators.low,
-        indicators.close,
-        indicators.volume,
-        indicators.quote_volume,
-        indicators.trade_count,
-        indicators.taker_buy_volume,
-        indicators.previous_open_time,
-        indicators.has_gap_before,
-        indicators.has_gap_in_window,
-        indicators.is_settled,
-        indicators.close::double precision / indicators.previous_close - 1 as simple_return,
-        ln(indicators.close::double precision / indicators.previous_close) as log_return,
-        indicators.sma_20,
-        indicators.sma_50,
-        indicators.sma_200,
-        indicators.ema_12,
-        indicators.ema_26,
-        indicators.ema_50,
-        indicators.ema_200,
-        indicators.rsi_14,
-        indicators.macd_line,
-        indicators.macd_signal,
-        indicators.macd_line - indicators.macd_signal as macd_histogram,
-        indicators.sma_20 as bb_middle,
-        indicators.sma_20 + 2 * indicators.bb_deviation as bb_upper,
-        indicators.sma_20 - 2 * indicators.bb_deviation as bb_lower,
-        (indicators.close::double precision - (indicators.sma_20 - 2 * indicators.bb_deviation))
-        / nullif(4 * indicators.bb_deviation, 0) as bb_percent_b,
-        4 * indicators.bb_deviation / indicators.sma_20 as bb_bandwidth,
-        indicators.true_range,
-        indicators.atr_14,
-        100 * indicators.atr_14 / indicators.close::double precision as natr_14,
-        indicators.plus_di_14,
-        indicators.minus_di_14,
-        indicators.adx_14,
-        indicators.stoch_k,
-        indicators.stoch_d,
-        indicators.cci_20,
-        indicators.williams_r_14,
-        indicators.roc_10,
-        indicators.mfi_14,
-        obv_bases.obv_base + indicators.obv_in_block as obv,
-        indicators.vwap_day,
-        indicators.vwap_20,
-        indicators.return_deviation_20 * {{ year_root('indicators.timeframe') }} as realized_volatility_20,
-        case
-            when indicators.adx_14 is null or indicators.natr_mean_100 is null then null
-            when indicators.adx_14 >= 25 then 'trend'
-            when 100 * indicators.atr_14 / indicators.close::double precision >= 1.5 * indicators.natr_mean_100
-                then 'volatile'
-            else 'range'
-        end as market_regime,
-        case
-            when indicators.plus_di_14 > indicators.minus_di_14 then 'up'
-            when indicators.plus_di_14 < indicators.minus_di_14 then 'down'
-        end as trend_direction,
-        indicators.publication_id
+        measured.symbol,
+        measured.timeframe,
+        measured.open_time,
+        measured.exchange,
+        measured.market_type,
+        measured.source,
+        measured.candidate_count,
+        measured.open,
+        measured.high,
+        measured.low,
+        measured.close,
+        measured.volume,
+        measured.quote_volume,
+        measured.trade_count,
+        measured.taker_buy_volume,
+        measured.previous_open_time,
+        measured.has_gap_before,
+        measured.has_gap_in_window,
+        measured.is_settled,
+        measured.simple_return,
+        measured.log_return,
+        measured.sma_20,
+        measured.sma_50,
+        measured.sma_200,
+        measured.ema_12,
+        measured.ema_26,
+        measured.ema_50,
+        measured.ema_200,
+        measured.rsi_14,
+        measured.macd_line,
+        measured.macd_signal,
+        measured.macd_histogram,
+        measured.bb_middle,
+        measured.bb_upper,
+        measured.bb_lower,
+        measured.bb_percent_b,
+        measured.bb_bandwidth,
+        measured.true_range,
+        measured.atr_14,
+        measured.natr_14,
+        measured.plus_di_14,
+        measured.minus_di_14,
+        measured.adx_14,
+        measured.stoch_k,
+        measured.stoch_d,
+        measured.cci_20,
+        measured.williams_r_14,
+        measured.roc_10,
+        measured.mfi_14,
+        obv_bases.obv_base + measured.obv_in_block as obv,
+        measured.vwap_day,
+        measured.vwap_20,
+        measured.realized_volatility_20,
+        measured.market_regime,
+        measured.trend_direction,
+        measured.publication_id
 
-    from indicators
+    from measured
     left join obv_bases
         on
-            indicators.symbol = obv_bases.symbol
-            and indicators.timeframe = obv_bases.timeframe
-            and indicators.block_start = obv_bases.block_start
+            measured.symbol = obv_bases.symbol
+            and measured.timeframe = obv_bases.timeframe
+            and measured.block_start = obv_bases.block_start
 
 )
 

@@ -17,6 +17,10 @@
 
 {#- The walk reads ref('int_market_data_chosen') itself, one market at a time, and deletes the rows that it replaces. -#}
 
+-- depends_on: {{ ref('stg_ops__publications') }}
+-- depends_on: {{ ref('stg_bronze__market_day_quality') }}
+-- depends_on: {{ ref('int_market_data_chosen') }}
+
 with
 
 {% if is_incremental() %}
@@ -60,7 +64,7 @@ changes as (
 market_days as (
 
     select * from {{ ref('stg_bronze__market_day_quality') }}
-    where timeframe <> ''
+    where dataset = 'ohlcv'
 
 ),
 

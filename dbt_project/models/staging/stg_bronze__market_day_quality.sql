@@ -1,24 +1,13 @@
-with
+{#- No CTE: Postgres does not flatten a view that has one, and a look-up of one row would sort the table. -#}
 
-days as (
+select
+    dataset,
+    exchange,
+    symbol,
+    timeframe,
+    day as quality_date,
+    expected as expected_rows,
+    present as present_rows,
+    rejected as rejected_rows
 
-    select * from {{ source('bronze', 'market_day_quality') }}
-
-),
-
-renamed as (
-
-    select
-        exchange,
-        symbol,
-        timeframe,
-        day as quality_date,
-        expected as expected_rows,
-        present as present_rows,
-        rejected as rejected_rows
-
-    from days
-
-)
-
-select * from renamed
+from {{ source('bronze', 'market_day_quality') }}

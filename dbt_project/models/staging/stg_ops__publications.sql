@@ -1,27 +1,15 @@
-with
+{#- No CTE: Postgres does not flatten a view that has one, and a look-up of one row would sort the table. -#}
 
-publications as (
+select
+    publication_id,
+    dataset,
+    exchange,
+    symbol,
+    timeframe,
+    range_start,
+    range_end,
+    rows_written,
+    rows_deleted,
+    published_at
 
-    select * from {{ source('ops', 'publications') }}
-
-),
-
-renamed as (
-
-    select
-        publication_id,
-        dataset,
-        exchange,
-        symbol,
-        timeframe,
-        range_start,
-        range_end,
-        rows_written,
-        rows_deleted,
-        published_at
-
-    from publications
-
-)
-
-select * from renamed
+from {{ source('ops', 'publications') }}
