@@ -43,7 +43,7 @@ def test_the_same_run_again_asks_for_nothing_and_changes_nothing(world: World) -
 def test_a_restated_candle_becomes_revision_one_in_every_layer(world: World) -> None:
     lake = Lake(world.home)
     old = lake.candles(*MARKET, *DAY, exact=True)["close"].to_pylist()
-    before = world.rows("select max(recorded_at) + interval '1 millisecond' from ops.loads")[0][0]
+    before = world.rows("select max(known_at) from ops.loads")[0][0]
     world.sandbox.faults.add("restated_candle", symbol="BTCUSDT", timeframe="1h", start="2025-03-03T05:00:00Z",
                              end="2025-03-03T06:00:00Z")  # fmt: skip
 
