@@ -90,6 +90,16 @@ def share(fraction: float | None) -> str | None:
     return f"{math.floor(fraction * 1_000_000) / 10_000:.4f}".rstrip("0").rstrip(".") + "%"
 
 
+def size_text(size: int | None) -> str | None:
+    """Return a number of bytes in the unit that a person reads."""
+    if size is None:
+        return None
+    amount, units = float(size), ["B", "KiB", "MiB", "GiB"]
+    while amount >= 1024 and len(units) > 1:
+        amount, units = amount / 1024, units[1:]
+    return f"{amount:.0f} {units[0]}" if units[0] == "B" else f"{amount:.1f} {units[0]}"
+
+
 def log_to_stderr(level: str) -> None:
     """Send the library's log to standard error, short; other packages speak from warnings on."""
     handler = logging.StreamHandler(sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from marketlake.cli.output import Output, share
+from marketlake.cli.output import Output, share, size_text
 
 _MOST_HOLES = 12
 
@@ -30,7 +30,8 @@ def show_summary(out: Output, summary: Mapping[str, Any]) -> None:
     out.say(f"Run {summary['run_id']}{where}: {summary['state']} in {summary['seconds']:.1f} s")
     if summary.get("market"):
         out.say(f"Market: {summary['market']}")
-    _show(out, "Rows per layer", ["layer", "table", "rows"], summary["layers"])
+    layers = [{**layer, "size": size_text(layer["bytes"])} for layer in summary["layers"]]
+    _show(out, "Rows per layer", ["layer", "table", "rows", "size"], layers)
     columns = ["dataset", "exchange", "symbol", "timeframe", "expected", "loaded", "rejected", "gaps", "coverage"]
     shown = [{**market, "coverage": share(market["coverage"])} for market in summary["markets"]]
     _show(out, "Markets", columns, shown)

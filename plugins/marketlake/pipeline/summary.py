@@ -20,7 +20,14 @@ _COUNTED = (
     ("gold", "gold", "mart_market_daily"),
     ("gold", "gold", "mart_market_regime_stats"),
 )
-_INDICATORS = ("sma_20", "ema_12", "rsi_14", "macd", "atr_14", "adx_14", "bb_upper", "bb_lower")
+_INDICATORS = (
+    "sma_20", "ema_12", "rsi_14", "macd_line", "macd_signal", "bb_upper", "bb_lower", "atr_14", "adx_14",
+    "market_regime",
+)  # fmt: skip
+_MART_COLUMNS = (
+    "market_date", "exchange", "symbol", "open", "high", "low", "close", "volume", "simple_return",
+    "realized_volatility", "funding_rate_sum", "coverage", "rejected_rows",
+)  # fmt: skip
 _DAILY = "mart_market_daily"
 _NEWEST_DAYS = 6
 
@@ -85,12 +92,10 @@ def newest_indicators(call: StepCall) -> list[dict[str, Any]]:
 
 def newest_days(call: StepCall) -> list[dict[str, Any]]:
     """Return the newest rows of the daily mart."""
-    columns = _columns(call, "gold", _DAILY)
-    if not columns:
+    if not _exists(call, "gold", _DAILY):
         return []
-    day = next(name for name in ("day", "market_date", "date", columns[0]) if name in columns)
-    query = sql.SQL("select * from gold.{} order by {} desc, symbol limit {}").format(
-        sql.Identifier(_DAILY), sql.Identifier(day), sql.Literal(_NEWEST_DAYS)
+    query = sql.SQL("select {} from gold.{} order by market_date desc, exchange, symbol limit {}").format(
+        sql.SQL(", ").join(map(sql.Identifier, _MART_COLUMNS)), sql.Identifier(_DAILY), sql.Literal(_NEWEST_DAYS)
     )
     return _dicts(call, query)
 
