@@ -1,7 +1,7 @@
 {#- UTC days, whatever zone the session has. -#}
 
 {% macro utc_day(instant) -%}
-    ({{ instant }} at time zone 'UTC')::date
+    (({{ instant }}) at time zone 'UTC')::date
 {%- endmacro %}
 
 {% macro day_start(day) -%}
