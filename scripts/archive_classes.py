@@ -41,12 +41,20 @@ def make_archive(archive: Path, home: Path) -> str | None:
     return None
 
 
+def ensure_base_archive(home: Path) -> None:
+    """Let the JVM archive its own classes, on which ours build; the runtime from PyPI comes without that archive."""
+    java = home / "bin" / "java"
+    if subprocess.run([java, "-Xshare:on", "-version"], capture_output=True).returncode:
+        subprocess.run([java, "-Xshare:dump"], capture_output=True)
+
+
 def main() -> int:
     try:
         home = java_home()
         archive = appcds_archive_path(home)
         if archive.is_file():
             return 0
+        ensure_base_archive(home)
         problem = make_archive(archive, home)
     except MarketlakeError as error:
         problem = str(error)
