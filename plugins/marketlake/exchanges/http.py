@@ -151,7 +151,7 @@ class Requester:
             return Attempt(verdict)
         url = str(answer.request.url)
         try:
-            body = read(text)
+            body = read(answer.content.decode("utf-8"))
         except ValueError as error:
             why = f"unreadable body ({error}): {text[:120]!r}"
             unreadable = UnreadableBodyError(f"{url} gave an {why}", url=url, body=text, received_at=received_at)
@@ -161,7 +161,7 @@ class Requester:
             source_ref=call.source_ref,
             params=call.params,
             status=answer.status_code,
-            headers=dict(answer.headers),
+            headers={name: value for name, value in answer.headers.items() if name != "set-cookie"},
             text=text,
             body=body,
             requested_at=requested_at,

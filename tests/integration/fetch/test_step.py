@@ -125,6 +125,19 @@ def test_a_truncated_zip_is_found_before_the_manifest_is_sealed(world: World, ch
     assert "BTCUSDT-1h-2025-02-12.zip" in summary.errors[0]
 
 
+def test_an_archive_server_that_stays_down_fails_its_tasks_and_rest_goes_on(world: World) -> None:
+    world.sandbox.faults.add("unavailable", endpoint="/data/")
+    archive = archive_task(start="2025-02-12")
+
+    summary = world.fetch([archive, rest_task(over=WEEK)])
+
+    assert [answer.status for answer in world.manifest(summary).answers] == ["failed", "answered"]
+    assert "HTTP 503" in summary.errors[0]
+    known = archive_file(world.connection, "binance", archive.archive_path or "")
+    assert known is not None
+    assert (known.status, known.attempts) == ("pending", 1)
+
+
 @pytest.mark.parametrize("fault", ["html_ok", "truncated_body", "unavailable", "reset"])
 def test_a_broken_answer_is_asked_for_again(world: World, fault: str) -> None:
     world.sandbox.faults.add(fault, endpoint="klines", times=3)

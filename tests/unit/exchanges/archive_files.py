@@ -32,7 +32,7 @@ def row(open_ms: int = FIRST_MS, *, unit: int = 1, **changes: str) -> str:
 def zip_bytes(text: str, name: str = "BTCUSDT-1h-2025-01.csv", *, stored: bool = False) -> bytes:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(name, text)
+        archive.writestr(name, text.encode("utf-8", "surrogateescape"))
     return target.getvalue()
 
 

@@ -61,6 +61,22 @@ def test_a_body_that_stays_unreadable_is_kept_with_its_first_2_kb(server: Prepar
     assert caught.value.body.startswith("<html>yyy")
 
 
+def test_a_body_in_another_encoding_is_unreadable_and_not_guessed(server: PreparedServer, make_requester: Make) -> None:
+    server.add("/x", 200, '["Zürich"]'.encode("latin-1"))
+
+    with pytest.raises(UnreadableBodyError, match="unreadable body .*utf-8"):
+        make_requester().get(call(server), read=json.loads)
+
+
+def test_cookies_are_not_kept_with_the_answer(server: PreparedServer, make_requester: Make) -> None:
+    server.add("/x", 200, "[]", set_cookie="session=1", x_kept="yes")
+
+    headers = make_requester().get(call(server), read=json.loads).headers
+
+    assert headers["x-kept"] == "yes"
+    assert "set-cookie" not in headers
+
+
 def test_refused_parameters_are_not_retried(server: PreparedServer, make_requester: Make, waits: Waits) -> None:
     server.add("/x", 400, BOUND)
 

@@ -23,6 +23,7 @@ from tests.unit.exchanges.archive_files import (
     landed,
     row,
     write_zip,
+    zip_bytes,
 )
 
 FIRST = datetime(2025, 1, 1, tzinfo=UTC)
@@ -104,6 +105,14 @@ def test_a_row_that_does_not_fit_arrives_with_its_payload_and_the_others_stay(tm
     assert json.loads(rows[1]["raw_payload"])[0] == "n/a"
     assert json.loads(rows[3]["raw_payload"]) == ["1735696800000", "1", "2"]
     assert sorted(found["source_position"] for found in rows) == [0, 1, 2, 3]
+
+
+def test_bytes_that_are_no_text_hold_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "archive.zip"
+    path.write_bytes(zip_bytes(row() + "\n" + row(close="\udcff") + "\n"))
+
+    with pytest.raises(DataError, match=f"{MONTH} is not readable as CSV"):
+        read(path)
 
 
 def test_the_payload_is_json_of_the_exact_texts(tmp_path: Path) -> None:
