@@ -143,16 +143,24 @@ class SharedBudget:
         self._ceiling = ceiling
         self._clock = clock or OffsetClock()
         self._turn = threading.Lock()
+        self._drawn = threading.local()
 
     def draw(self, scope: str, weight: int) -> float:
         """Take the weight and return 0, or return the seconds to wait before asking again."""
         with self._turn:
-            return draw(self._connection, self._exchange, scope, weight, self._ceiling, now=self._clock.now())
+            now = self._clock.now()
+            self._drawn.minute = now.replace(second=0, microsecond=0)
+            return draw(self._connection, self._exchange, scope, weight, self._ceiling, now=now)
 
     def report_used(self, scope: str, used: int) -> None:
-        """Take over the weight that the exchange says was used in this minute."""
+        """Take over the weight that the exchange says was used in this minute.
+
+        An answer that comes after the minute of its draw may count the old minute; it would eat up the new one.
+        """
         with self._turn:
-            report_used(self._connection, self._exchange, scope, used, now=self._clock.now())
+            now = self._clock.now()
+            if getattr(self._drawn, "minute", None) == now.replace(second=0, microsecond=0):
+                report_used(self._connection, self._exchange, scope, used, now=now)
 
     def set_limit(self, scope: str, limit: int) -> None:
         """Take over the exchange's published limit per minute."""

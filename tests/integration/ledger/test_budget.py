@@ -8,7 +8,6 @@ from multiprocessing import get_context
 
 import psycopg
 
-from marketlake.instants import OffsetClock
 from marketlake.ledger import SharedBudget, block_until, budgets, connect, draw, report_used, set_limit
 from marketlake.settings import Settings
 
@@ -95,13 +94,35 @@ def test_a_clock_slightly_behind_shares_the_newest_minute_and_one_set_back_start
     assert draw(connection, *ROW, 10, 0.8, now=MINUTE - timedelta(days=1000)) == 0
 
 
+class SetClock:
+    """A clock that stands where it is put."""
+
+    def __init__(self, at: datetime) -> None:
+        self.at = at
+
+    def now(self) -> datetime:
+        return self.at
+
+
+def test_an_answer_that_arrives_in_the_next_minute_does_not_eat_up_that_minute(connection: psycopg.Connection) -> None:
+    clock = SetClock(MINUTE + seconds(59.9))
+    budget = SharedBudget(connection, "binance", ceiling=0.8, clock=clock)
+    budget.set_limit("spot", 100)
+    budget.draw("spot", 10)
+    clock.at = MINUTE + seconds(60.1)
+
+    budget.report_used("spot", 79)
+
+    assert budget.draw("spot", 10) == 0
+
+
 def test_a_client_draws_on_the_clock_of_its_run(connection: psycopg.Connection) -> None:
-    budget = SharedBudget(connection, "binance", ceiling=0.5, clock=OffsetClock(timedelta(days=-1000)))
+    budget = SharedBudget(connection, "binance", ceiling=0.5, clock=SetClock(MINUTE))
     budget.set_limit("spot", 100)
     assert budget.draw("spot", 30) == 0
     budget.report_used("spot", 50)
-    assert 0 < budget.draw("spot", 30) < 61
-    budget.block_until("usdm", datetime.now(UTC) - timedelta(days=999), "HTTP 429")
-    assert 86_300 < budget.draw("usdm", 1) <= 86_400
+    assert budget.draw("spot", 30) == 60.25
+    budget.block_until("usdm", MINUTE + seconds(90), "HTTP 429")
+    assert budget.draw("usdm", 1) == 90
 
     assert {row.scope: row.used_weight for row in budgets(connection)} == {"spot": 50, "usdm": 0}
