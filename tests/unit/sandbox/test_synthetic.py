@@ -232,15 +232,18 @@ class TestBook:
     def test_the_ladders_are_sorted_apart_and_touch_the_last_trade(
         self, market: SyntheticMarket, btc: Listing, limit: int
     ) -> None:
-        book = market.depth(btc, limit, NOW)
-        bids, asks = ([Decimal(price) for price, _ in book[side]] for side in ("bids", "asks"))
-        last = market.agg_trades(btc, Ask(NOW, limit=1))[0]
-        assert len(bids) == len(asks) == limit
-        assert bids == sorted(set(bids), reverse=True)
-        assert asks == sorted(set(asks))
-        assert bids[0] < asks[0]
-        assert Decimal(last["p"]) == (bids[0] if last["m"] else asks[0])
-        assert all(Decimal(amount) > 0 for side in ("bids", "asks") for _, amount in book[side])
+        sold = set()
+        for now in range(NOW, NOW + 8 * 60_000, 60_000):
+            book, last = market.depth(btc, limit, now), market.agg_trades(btc, Ask(now, limit=1))[0]
+            bids, asks = ([Decimal(price) for price, _ in book[side]] for side in ("bids", "asks"))
+            assert len(bids) == len(asks) == limit
+            assert bids == sorted(set(bids), reverse=True)
+            assert asks == sorted(set(asks))
+            assert bids[0] < asks[0]
+            assert Decimal(last["p"]) == (bids[0] if last["m"] else asks[0])
+            assert all(Decimal(amount) > 0 for side in ("bids", "asks") for _, amount in book[side])
+            sold.add(last["m"])
+        assert sold == {True, False}
 
     def test_update_ids_grow(self, market: SyntheticMarket, btc: Listing) -> None:
         ids = [market.depth(btc, 5, NOW + later)["lastUpdateId"] for later in (0, 100, 60_000)]
