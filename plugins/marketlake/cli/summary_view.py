@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from marketlake.cli.output import Output, share, size_text
 
 _MOST_HOLES = 12
+_LONG_NAME = 10
+_INDICATOR_COLUMNS = (
+    "symbol", "timeframe", "open_time", "close", "sma_20", "rsi_14", "macd_line", "atr_14", "adx_14", "market_regime",
+)  # fmt: skip
+_MART_COLUMNS = (
+    "market_date", "symbol", "close", "volume", "simple_return", "realized_volatility", "funding_rate_sum", "coverage",
+    "rejected_rows",
+)  # fmt: skip
 
 
 def show_plan(out: Output, plan: Mapping[str, Any]) -> None:
@@ -38,15 +47,21 @@ def show_summary(out: Output, summary: Mapping[str, Any]) -> None:
     _show_holes(out, summary["markets"])
     if summary["rejected"]:
         out.table("Rejected rows by reason", ["reason", "rows"], summary["rejected"].items())
-    _show(out, "Newest indicators", None, summary["indicators"])
-    _show(out, "gold.mart_market_daily, newest days", None, summary["mart"])
+    _show(out, "Newest indicators", _INDICATOR_COLUMNS, [_short(row) for row in summary["indicators"]])
+    _show(out, "gold.mart_market_daily, newest days", _MART_COLUMNS, [_short(row) for row in summary["mart"]])
     _show(out, "Seconds per step", ["step", "exchange", "dataset", "seconds"], summary["steps"])
 
 
-def _show(out: Output, title: str, columns: Sequence[str] | None, rows: Sequence[Mapping[str, Any]]) -> None:
+def _show(out: Output, title: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     if rows:
-        names = list(rows[0]) if columns is None else list(columns)
-        out.table(title, names, ([row.get(name) for name in names] for row in rows))
+        # A long name on several lines keeps its column narrow.
+        heads = [name.replace("_", "\n") if len(name) > _LONG_NAME else name for name in columns]
+        out.table(title, heads, ([row.get(name) for name in columns] for row in rows))
+
+
+def _short(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row with its instants cut to minutes."""
+    return {name: f"{value:%Y-%m-%d %H:%M}" if isinstance(value, datetime) else value for name, value in row.items()}
 
 
 def _show_holes(out: Output, markets: Sequence[Mapping[str, Any]]) -> None:

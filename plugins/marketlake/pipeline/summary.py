@@ -21,8 +21,7 @@ _COUNTED = (
     ("gold", "gold", "mart_market_regime_stats"),
 )
 _INDICATORS = (
-    "sma_20", "ema_12", "rsi_14", "macd_line", "macd_signal", "bb_upper", "bb_lower", "atr_14", "adx_14",
-    "market_regime",
+    "sma_20", "ema_12", "rsi_14", "macd_line", "bb_upper", "bb_lower", "atr_14", "adx_14", "market_regime",
 )  # fmt: skip
 _MART_COLUMNS = (
     "market_date", "exchange", "symbol", "open", "high", "low", "close", "volume", "simple_return",
@@ -35,7 +34,7 @@ _NEWEST_DAYS = 6
 def summary(call: StepCall) -> dict[str, Any]:
     """Return the run's summary as plain data."""
     markets = coverage_report(call.connection, MarketFilter(), call.run.window)
-    rejected = _rejected(call)
+    days = _day_sums(call)
     return {
         "run_id": call.run.run_id,
         "kind": call.run.kind,
@@ -43,7 +42,7 @@ def summary(call: StepCall) -> dict[str, Any]:
         "mode": call.run.mode,
         "market": lake_market(call.connection),
         "layers": layers(call),
-        "markets": [_market(market, rejected) for market in _asked(call, markets)],
+        "markets": [_market(market, days) for market in _asked(call, markets)],
         "rejected": _reasons(call),
         "indicators": newest_indicators(call),
         "mart": newest_days(call),
@@ -111,33 +110,36 @@ def _asked(call: StepCall, markets: list[MarketCoverage]) -> list[MarketCoverage
     ]
 
 
-def _market(market: MarketCoverage, rejected: dict[tuple[str, ...], int]) -> dict[str, Any]:
+def _market(market: MarketCoverage, days: dict[tuple[str, ...], tuple[int, int]]) -> dict[str, Any]:
     key = (market.dataset, market.exchange, market.symbol, market.timeframe)
+    present, rejected = days.get(key, (0, 0))
     return {
         "dataset": market.dataset,
         "exchange": market.exchange,
         "symbol": market.symbol,
         "timeframe": market.timeframe,
         "expected": market.expected,
-        "loaded": market.present,
-        "rejected": rejected.get(key, 0),
+        "loaded": present if market.present is None else market.present,
+        "rejected": rejected,
         "gaps": len(market.holes),
         "coverage": market.coverage,
         "holes": list(market.holes),
     }
 
 
-def _rejected(call: StepCall) -> dict[tuple[str, ...], int]:
-    if "rejected" not in _columns(call, "bronze", "market_day_quality"):
+def _day_sums(call: StepCall) -> dict[tuple[str, ...], tuple[int, int]]:
+    """Return present and rejected rows by dataset, exchange, symbol and timeframe over the days of the window."""
+    if not _exists(call, "bronze", "market_day_quality"):
         return {}
     window = call.run.window
     rows = call.connection.execute(
-        "select dataset, exchange, symbol, timeframe, sum(rejected)::bigint from bronze.market_day_quality"
+        "select dataset, exchange, symbol, timeframe, sum(present)::bigint, sum(rejected)::bigint"
+        " from bronze.market_day_quality"
         " where %(start)s::date is null or (day >= %(start)s::date and day < %(end)s::timestamptz)"
         " group by 1, 2, 3, 4",
         {"start": window.start if window else None, "end": window.end if window else None},
     ).fetchall()
-    return {(str(a), str(b), str(c), str(d)): int(count) for a, b, c, d, count in rows}
+    return {tuple(row[:4]): (int(row[4]), int(row[5])) for row in rows}
 
 
 def _reasons(call: StepCall) -> dict[str, int]:

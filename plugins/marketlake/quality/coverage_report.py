@@ -10,7 +10,7 @@ import psycopg
 
 from marketlake.instants import Window
 from marketlake.ledger import Tile, coverage_of, high_watermark, markets_covered
-from marketlake.timeframes import grid_count
+from marketlake.timeframes import TIMEFRAMES, grid_count
 
 # States of a range that is not there for a reason that lies outside anybody's reach, and counts as no hole.
 _NOT_EXPECTED = ("not_listed", "no_trades")
@@ -73,7 +73,7 @@ def coverage_report(
 ) -> list[MarketCoverage]:
     """Return the coverage of the wanted markets, those never asked for inside the window left out."""
     found = (_market(connection, market, window) for market in markets_covered(connection) if wanted.fits(market))
-    return [market for market in found if market is not None]
+    return sorted((market for market in found if market is not None), key=_place)
 
 
 def holes_of(tiles: Iterable[Tile], timeframe: str) -> tuple[Hole, ...]:
@@ -90,6 +90,11 @@ def holes_of(tiles: Iterable[Tile], timeframe: str) -> tuple[Hole, ...]:
         else:
             holes.append(hole)
     return tuple(holes)
+
+
+def _place(market: MarketCoverage) -> tuple[str, str, str, int]:
+    length = TIMEFRAMES.index(market.timeframe) if market.timeframe in TIMEFRAMES else -1
+    return market.dataset, market.exchange, market.symbol, length
 
 
 def _market(
