@@ -1,4 +1,4 @@
--- The schemas of one deployment, and what the reader may see. The role itself is made in code: its password is a setting.
+-- The schemas of one deployment, and what the reader may see. Its role is made in code: the password is a setting.
 
 create schema if not exists ops;
 create schema if not exists bronze;

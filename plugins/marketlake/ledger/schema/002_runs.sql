@@ -34,11 +34,13 @@ create table ops.runs (
 create index runs_newest on ops.runs (created_at desc);
 comment on table ops.runs is 'One row per run, of the command line or of a DAG.';
 comment on column ops.runs.kind is 'cli, or the id of the DAG.';
-comment on column ops.runs.window_start is 'Start of the window, UTC; null where each market goes on from its high watermark.';
+comment on column ops.runs.window_start is
+'Start of the window, UTC; null where each market goes on from its high watermark.';
 comment on column ops.runs.window_end is 'End of the window, exclusive, UTC; null as window_start.';
 comment on column ops.runs.request is 'What was asked: datasets, exchanges, symbols, timeframes, source and so on.';
 comment on column ops.runs.now_at is 'The planner''s fixed now, on the run''s clock, UTC.';
-comment on column ops.runs.clock_offset_seconds is 'The run''s clock minus the machine''s, seconds, read once at the start.';
+comment on column ops.runs.clock_offset_seconds is
+'The run''s clock minus the machine''s, seconds, read once at the start.';
 comment on column ops.runs.created_at is 'Machine time, UTC.';
 
 create table ops.step_times (
@@ -79,10 +81,12 @@ comment on column ops.instruments.symbol is 'ccxt''s unified symbol, such as BTC
 comment on column ops.instruments.exchange_symbol is 'The exchange''s own name, such as BTCUSDT.';
 comment on column ops.instruments.price_tick is 'Smallest price step, in quote asset.';
 comment on column ops.instruments.amount_step is 'Smallest amount step, in base asset or contracts.';
-comment on column ops.instruments.contract_multiplier is 'Amount per contract: base asset if linear, quote asset if inverse; null for spot.';
+comment on column ops.instruments.contract_multiplier is
+'Amount per contract: base asset if linear, quote asset if inverse; null for spot.';
 comment on column ops.instruments.listed_at is 'First instant of trading, UTC, where the exchange states it.';
 comment on column ops.instruments.delisted_at is 'End of trading, exclusive, UTC.';
-comment on column ops.instruments.valid_from is 'Since when this row is true to our knowledge, UTC, on the run''s clock.';
+comment on column ops.instruments.valid_from is
+'Since when this row is true to our knowledge, UTC, on the run''s clock.';
 comment on column ops.instruments.valid_to is 'Until when, exclusive, UTC; null for the row that holds now.';
 
 create table ops.instrument_refreshes (
@@ -90,7 +94,8 @@ create table ops.instrument_refreshes (
     refreshed_at timestamptz not null,
     instruments integer not null
 );
-comment on table ops.instrument_refreshes is 'When each exchange''s list of markets was last taken over, on the run''s clock, UTC.';
+comment on table ops.instrument_refreshes is
+'When each exchange''s list of markets was last taken over, on the run''s clock, UTC.';
 
 create table ops.fetch_tasks (
     run_id text not null references ops.runs,
@@ -124,5 +129,6 @@ create index manifests_by_run on ops.manifests (run_id);
 comment on table ops.manifests is 'Sealed manifests: what was fetched, and what the load made of it.';
 comment on column ops.manifests.path is 'The manifest''s file, relative to the landing root.';
 comment on column ops.manifests.answers is 'Per answer: symbol, timeframe, source, start, end, status.';
-comment on column ops.manifests.state is 'waiting; loaded; refused: the whole manifest or at least one market; failed: its load raised; damaged: its files are not what was landed.';
+comment on column ops.manifests.state is
+'waiting, loaded, refused (wholly or one market), failed (its load raised), damaged (files differ from what landed).';
 comment on column ops.manifests.error is 'Why it was refused, failed or is damaged; names rule and rows.';

@@ -27,13 +27,15 @@ create table ops.loads (
 create index loads_by_run on ops.loads (run_id);
 create index loads_by_files on ops.loads (table_name, files_id) where step = 'loaded';
 comment on table ops.loads is 'One row per load and step: audited, loaded, published.';
-comment on column ops.loads.kind is 'load, or reissue:n, retry:n, force:n, replay:n, rebuild:n; n counts the loads of that kind for the same files.';
+comment on column ops.loads.kind is
+'load, or reissue:n, retry:n, force:n, replay:n, rebuild:n; n counts the loads of that kind for the same files.';
 comment on column ops.loads.files_id is 'A hash of the sorted sha256 of the manifest''s files.';
 comment on column ops.loads.typed_rows is 'Rows after conforming, before the split.';
 comment on column ops.loads.collapsed_rows is 'Repeated rows that conforming dropped.';
 comment on column ops.loads.appended_rows is 'Rows that became new revisions in bronze.';
 comment on column ops.loads.agreed_rows is 'Rows equal to what was there; nothing was written for them.';
-comment on column ops.loads.delta_version is 'Version of the lake table that the load''s commit made; null where nothing was to commit.';
+comment on column ops.loads.delta_version is
+'Version of the lake table that the load''s commit made; null where nothing was to commit.';
 comment on column ops.loads.known_at is 'known_at of the rows, UTC.';
 comment on column ops.loads.seconds is 'Wall time of the step, seconds.';
 
@@ -64,8 +66,10 @@ create table ops.agreements (
     primary key (dataset, exchange, symbol, timeframe, source, range_start),
     check (range_start < range_end)
 );
-comment on table ops.agreements is 'Per source and range, without overlaps: the last instant at which the source agreed with what we have.';
-comment on column ops.agreements.agreed_at is 'received_at of the agreeing answer, UTC; a differing row older than that does not become current.';
+comment on table ops.agreements is
+'Per source and range, without overlaps: the last instant at which the source agreed with what we have.';
+comment on column ops.agreements.agreed_at is
+'received_at of the agreeing answer, UTC; a differing row older than that does not become current.';
 
 create table ops.changes (
     change_id bigint generated always as identity primary key,
@@ -82,7 +86,8 @@ create table ops.changes (
     check (range_start < range_end)
 );
 create index changes_unpublished on ops.changes (change_id) where publication_id is null;
-comment on table ops.changes is 'Ranges whose current rows or day counts a load changed; published ones name their publication.';
+comment on table ops.changes is
+'Ranges whose current rows or day counts a load changed; published ones name their publication.';
 
 create table ops.archive_files (
     exchange text not null,
@@ -119,7 +124,8 @@ comment on column ops.archive_files.period_start is 'Start of the day or month t
 comment on column ops.archive_files.published_sha256 is 'The digest in the exchange''s CHECKSUM file, as last seen.';
 comment on column ops.archive_files.computed_sha256 is 'The digest of the file that was downloaded last.';
 comment on column ops.archive_files.loaded_sha256 is 'The digest of the file whose rows are in bronze.';
-comment on column ops.archive_files.checked_at is 'When the exchange was last asked for the file or its checksum, on the run''s clock, UTC.';
+comment on column ops.archive_files.checked_at is
+'When the exchange was last asked for the file or its checksum, on the run''s clock, UTC.';
 
 create table ops.source_disagreements (
     dataset text not null,
@@ -137,7 +143,8 @@ create table ops.source_disagreements (
     found_at timestamptz not null,
     primary key (dataset, exchange, symbol, timeframe, key_at, field, source, value, other_source, other_value)
 );
-comment on table ops.source_disagreements is 'Where two sources of one exchange differ; an unchanged difference is one row.';
+comment on table ops.source_disagreements is
+'Where two sources of one exchange differ; an unchanged difference is one row.';
 comment on column ops.source_disagreements.key_at is 'open_time or funding_time of the row, UTC.';
 comment on column ops.source_disagreements.chosen_source is 'The source whose value is current.';
 
@@ -171,7 +178,8 @@ create table ops.data_quality_logs (
 );
 create index data_quality_logs_newest on ops.data_quality_logs (created_at desc);
 comment on table ops.data_quality_logs is 'Quality events as they happened.';
-comment on column ops.data_quality_logs.candles_missing is 'Candles that the gap lacks; null where that is not a count of candles.';
+comment on column ops.data_quality_logs.candles_missing is
+'Candles that the gap lacks; null where that is not a count of candles.';
 
 create table ops.data_quality_metrics (
     dataset text not null,
@@ -186,4 +194,5 @@ create table ops.data_quality_metrics (
     computed_at timestamptz not null default clock_timestamp(),
     primary key (dataset, exchange, symbol, timeframe, window_start, window_end, metric)
 );
-comment on table ops.data_quality_metrics is 'Quality metrics per market and window, fractions; null where one cannot be computed.';
+comment on table ops.data_quality_metrics is
+'Quality metrics per market and window, fractions; null where one cannot be computed.';

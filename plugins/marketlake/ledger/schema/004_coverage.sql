@@ -10,7 +10,15 @@ create table ops.coverage_facts (
     range_end timestamptz not null,
     state text not null check (
         state in (
-            'present', 'no_trades', 'exchange_down', 'not_listed', 'unfillable', 'rejected', 'pending', 'failed', 'revoked'
+            'present',
+            'no_trades',
+            'exchange_down',
+            'not_listed',
+            'unfillable',
+            'rejected',
+            'pending',
+            'failed',
+            'revoked'
         )
     ),
     source text not null,
@@ -31,7 +39,8 @@ comment on table ops.coverage_facts is 'Append-only: what a source said about a 
 comment on column ops.coverage_facts.timeframe is 'Empty for events.';
 comment on column ops.coverage_facts.source is 'The source that answered; empty for facts that come from no source.';
 comment on column ops.coverage_facts.cause is 'Why, in one or two words: omitted, calendar, retracted, refused …';
-comment on column ops.coverage_facts.attempt_day is 'UTC day of the answer on the run''s clock, where it counts as an attempt.';
+comment on column ops.coverage_facts.attempt_day is
+'UTC day of the answer on the run''s clock, where it counts as an attempt.';
 
 create table ops.coverage (
     dataset text not null,
@@ -58,7 +67,8 @@ create index coverage_open on ops.coverage (dataset, exchange, symbol, timeframe
 where state in ('pending', 'failed', 'rejected');
 comment on table ops.coverage is 'Current tiles per market, without overlaps; what no tile covers was never asked for.';
 comment on column ops.coverage.attempts is 'Days on which a source answered without the rows; length of attempt_days.';
-comment on column ops.coverage.retry_at is 'When a scheduled run asks again, UTC; null in a settled tile and in a refused one.';
+comment on column ops.coverage.retry_at is
+'When a scheduled run asks again, UTC; null in a settled tile and in a refused one.';
 
 create table ops.markets (
     dataset text not null,
@@ -71,7 +81,8 @@ create table ops.markets (
     primary key (dataset, exchange, symbol, timeframe)
 );
 comment on table ops.markets is 'One row per market and timeframe; its row lock guards the market''s coverage.';
-comment on column ops.markets.high_watermark_at is 'Exclusive: the maximum reached by the contiguous settled range, UTC; never lowered by a hole that reopens.';
+comment on column ops.markets.high_watermark_at is
+'Exclusive: the maximum reached by the contiguous settled range, UTC; never lowered by a hole that reopens.';
 comment on column ops.markets.load_id is 'The load that last moved the high watermark.';
 
 create function ops.timeframe_length(timeframe text) returns interval
@@ -98,7 +109,8 @@ select
     updated_at
 from ops.markets
 where high_watermark_at is not null;
-comment on view ops.ingest_watermarks is 'Per market: everything closed before high_watermark_at is settled; last_open_time is null for events.';
+comment on view ops.ingest_watermarks is
+'Per market: everything closed before high_watermark_at is settled; last_open_time is null for events.';
 
 -- Holes that were ever found, cut by what is there now: the rest of them is open or ended without data.
 create view ops.coverage_gaps as
@@ -148,10 +160,10 @@ filled as (
     from holes_ever
     inner join ops.coverage
         on
-            coverage.dataset = holes_ever.dataset
-            and coverage.exchange = holes_ever.exchange
-            and coverage.symbol = holes_ever.symbol
-            and coverage.timeframe = holes_ever.timeframe
+            holes_ever.dataset = coverage.dataset
+            and holes_ever.exchange = coverage.exchange
+            and holes_ever.symbol = coverage.symbol
+            and holes_ever.timeframe = coverage.timeframe
             and coverage.state = 'present'
             and tstzrange(coverage.range_start, coverage.range_end) && holes_ever.ranges
     group by coverage.dataset, coverage.exchange, coverage.symbol, coverage.timeframe, holes_ever.ranges
@@ -202,7 +214,9 @@ select
     gaps.timeframe,
     gaps.gap_start,
     gaps.gap_end,
-    (extract(epoch from gaps.gap_end - gaps.gap_start) / extract(epoch from ops.timeframe_length(gaps.timeframe)))::bigint
+    (
+        extract(epoch from gaps.gap_end - gaps.gap_start) / extract(epoch from ops.timeframe_length(gaps.timeframe))
+    )::bigint
         as missing_count,
     coalesce(gaps.cause, found.first_cause) as cause,
     case when gaps.status = 'open' and asked.is_asked then 'repairing' else gaps.status end as status,
@@ -210,34 +224,36 @@ select
     repaired.repaired_at,
     jsonb_build_object('cause', gaps.evidence, 'source', gaps.source, 'attempts', gaps.attempts) as evidence
 from gaps
+cross join
+    lateral (
+        select
+            min(facts.recorded_at) as detected_at,
+            (array_agg(facts.state order by facts.fact_id))[1] as first_cause
+        from ops.coverage_facts as facts
+        where
+            facts.state in ('no_trades', 'exchange_down', 'unfillable', 'rejected', 'pending', 'failed')
+            and tstzrange(facts.range_start, facts.range_end) && tstzrange(gaps.gap_start, gaps.gap_end)
+            and facts.dataset = gaps.dataset
+            and facts.exchange = gaps.exchange
+            and facts.symbol = gaps.symbol
+            and facts.timeframe = gaps.timeframe
+    ) as found
+cross join
+    lateral (
+        select min(facts.recorded_at) as repaired_at
+        from ops.coverage_facts as facts
+        where
+            gaps.evidence = 'filled'
+            and facts.state = 'present'
+            and tstzrange(facts.range_start, facts.range_end) && tstzrange(gaps.gap_start, gaps.gap_end)
+            and facts.dataset = gaps.dataset
+            and facts.exchange = gaps.exchange
+            and facts.symbol = gaps.symbol
+            and facts.timeframe = gaps.timeframe
+            and facts.recorded_at > found.detected_at
+    ) as repaired
 cross join lateral (
-    select
-        min(facts.recorded_at) as detected_at,
-        (array_agg(facts.state order by facts.fact_id))[1] as first_cause
-    from ops.coverage_facts as facts
-    where
-        facts.state in ('no_trades', 'exchange_down', 'unfillable', 'rejected', 'pending', 'failed')
-        and tstzrange(facts.range_start, facts.range_end) && tstzrange(gaps.gap_start, gaps.gap_end)
-        and facts.dataset = gaps.dataset
-        and facts.exchange = gaps.exchange
-        and facts.symbol = gaps.symbol
-        and facts.timeframe = gaps.timeframe
-) as found
-cross join lateral (
-    select min(facts.recorded_at) as repaired_at
-    from ops.coverage_facts as facts
-    where
-        gaps.evidence = 'filled'
-        and facts.state = 'present'
-        and tstzrange(facts.range_start, facts.range_end) && tstzrange(gaps.gap_start, gaps.gap_end)
-        and facts.dataset = gaps.dataset
-        and facts.exchange = gaps.exchange
-        and facts.symbol = gaps.symbol
-        and facts.timeframe = gaps.timeframe
-        and facts.recorded_at > found.detected_at
-) as repaired
-cross join lateral (
-    select exists (
+    select exists(
         select 1
         from ops.fetch_tasks as tasks
         inner join ops.runs on tasks.run_id = runs.run_id
@@ -252,4 +268,5 @@ cross join lateral (
             and (tasks.task #>> '{window,end}')::timestamptz > gaps.gap_start
     ) as is_asked
 ) as asked;
-comment on view ops.coverage_gaps is 'Each hole that was ever found: open, repairing, closed or unfillable, with its cause.';
+comment on view ops.coverage_gaps is
+'Each hole that was ever found: open, repairing, closed or unfillable, with its cause.';

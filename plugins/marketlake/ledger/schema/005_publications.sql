@@ -31,7 +31,8 @@ create table ops.builds (
 );
 create unique index builds_only_one_open on ops.builds (state) where state = 'open';
 comment on table ops.builds is 'dbt builds; at most one is open, and it is dead after a minute without a heartbeat.';
-comment on column ops.builds.pinned_publication_id is 'The build reads publications up to this id; 0 when there were none.';
+comment on column ops.builds.pinned_publication_id is
+'The build reads publications up to this id; 0 when there were none.';
 comment on column ops.builds.step is 'The task that beat last.';
 
 create table ops.model_progress (
@@ -39,7 +40,8 @@ create table ops.model_progress (
     publication_id bigint not null,
     updated_at timestamptz not null default clock_timestamp()
 );
-comment on table ops.model_progress is 'Per incremental model: the last publication that it holds, written with its rows.';
+comment on table ops.model_progress is
+'Per incremental model: the last publication that it holds, written with its rows.';
 
 create table ops.request_budget (
     exchange text not null,
@@ -55,4 +57,5 @@ create table ops.request_budget (
 comment on table ops.request_budget is 'Request weight spent in the running minute, by all processes together.';
 comment on column ops.request_budget.scope is 'What the exchange counts together: spot, usdm.';
 comment on column ops.request_budget.limit_weight is 'Weight that the exchange allows a minute, as it publishes it.';
-comment on column ops.request_budget.blocked_until is 'No call before this instant, UTC; from Retry-After or a ban''s text.';
+comment on column ops.request_budget.blocked_until is
+'No call before this instant, UTC; from Retry-After or a ban''s text.';
