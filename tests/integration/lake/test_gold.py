@@ -19,7 +19,7 @@ def lake(postgres, home) -> Lake:
     commit(home / "delta_lake", [candle(DAY)])
     with ledger.connect(load_settings()) as connection:
         connection.execute(
-            "create table gold.mart_example (symbol text, day date, at timestamptz, close numeric, ret double precision,"
+            "create table gold.mart_example (symbol text, day date, at timestamptz, close numeric, ret float8,"
             " n bigint, is_open boolean, note text)"
         )
         connection.execute(
