@@ -11,7 +11,6 @@ from marketlake.datasets import Dataset
 from marketlake.errors import UnknownExchangeError, UnknownSymbolError, one_of
 from marketlake.lake.files import TableFiles
 
-
 # As in the ledger's look-up: of markets of one name the plain one is meant.
 _PLAINEST_FIRST = ("spot", "perpetual", "future")
 
@@ -70,7 +69,7 @@ def resolve_held_symbol(table: TableFiles, dataset: Dataset, exchange: str, text
         if len(chosen) == 1:
             return chosen[0]
         if chosen:
-            raise UnknownSymbolError(f"symbol {text!r} fits several markets of {exchange}: {', '.join(chosen)}; name one")
+            raise UnknownSymbolError(f"symbol {text!r} fits several markets of {exchange}: {', '.join(chosen)}")
     raise UnknownSymbolError(f"{dataset.table} of {exchange}: {one_of('symbol', text, symbols)}")
 
 
