@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
@@ -101,13 +102,19 @@ def validate_data_quality(call: StepCall) -> dict[str, Any]:
 
 
 def verdicts_of_run(call: StepCall) -> list[MarketVerdict]:
-    """Return the newest verdict of each market over the run's loads."""
-    newest: dict[tuple[str, str], MarketVerdict] = {}
-    for run_id in call.run_ids:
-        for load in loads_of(call.connection, run_id):
-            if load.step == "audited":
-                newest |= {(v.exchange, v.symbol): v for v in verdicts_of(call.connection, load.load_id)}
-    return [newest[market] for market in sorted(newest)]
+    """Return the verdict on each market, added up over the run's manifests; of each its newest audit counts."""
+    audits = {
+        load.manifest_id: load.load_id
+        for run_id in call.run_ids
+        for load in loads_of(call.connection, run_id)
+        if load.step == "audited"
+    }
+    found: dict[tuple[str, str], MarketVerdict] = {}
+    for load_id in audits.values():
+        for verdict in verdicts_of(call.connection, load_id):
+            market = (verdict.exchange, verdict.symbol)
+            found[market] = _together(found[market], verdict) if market in found else verdict
+    return [found[market] for market in sorted(found)]
 
 
 def refusals(call: StepCall) -> list[str]:
@@ -136,6 +143,19 @@ def loaded_ranges(call: StepCall) -> list[dict[str, Any]]:
         {"runs": call.run_ids},
     ).fetchall()
     return [{"dataset": row[0], "start": row[1], "end": row[2], "rows": int(row[3])} for row in rows]
+
+
+def _together(left: MarketVerdict, right: MarketVerdict) -> MarketVerdict:
+    reasons = Counter(left.reasons)
+    reasons.update(right.reasons)
+    return MarketVerdict(
+        left.exchange,
+        left.symbol,
+        left.received_rows + right.received_rows,
+        left.rejected_rows + right.rejected_rows,
+        left.is_refused or right.is_refused,
+        dict(reasons),
+    )
 
 
 def _refused_market(dataset: str, verdict: MarketVerdict) -> str:

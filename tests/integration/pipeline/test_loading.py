@@ -1,0 +1,135 @@
+"""What the steps after a load read from the ledger: verdicts, refusals, what is judged again."""
+
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+
+from marketlake import ledger
+from marketlake.errors import QualityError
+from marketlake.instants import parse_window
+from marketlake.ledger import Change, LoadRecord, MarketVerdict, Run
+from marketlake.pipeline.call import StepCall
+from marketlake.pipeline.checking import check_run, problems_of
+from marketlake.pipeline.loading import judge_again, load_bronze, validate_data_quality, verdicts_of_run
+from marketlake.settings import Settings, load_settings
+from marketlake.work import Answer, Manifest, Market
+
+NOW = datetime(2025, 3, 5, tzinfo=UTC)
+WINDOW = parse_window("2025-03-03", "2025-03-04")
+BTC, ETH = Market("spot", "BTC/USDT", "BTCUSDT"), Market("spot", "ETH/USDT", "ETHUSDT")
+
+
+class Story:
+    """A run with manifests in the ledger, as if fetched and judged."""
+
+    def __init__(self, connection: psycopg.Connection, settings: Settings) -> None:
+        self.connection = connection
+        self.settings = settings
+
+    def run(self, run_id: str = "r", kind: str = "cli", **request: object) -> StepCall:
+        run = Run(run_id, kind, WINDOW, "incremental", dict(request), NOW)
+        return StepCall(self.settings, self.connection, ledger.create_run(self.connection, run))
+
+    def manifest(self, run_id: str = "r") -> str:
+        answers = tuple(
+            Answer(f"t{market.symbol}", market, "1h", "rest", WINDOW, "answered", NOW) for market in (BTC, ETH)
+        )
+        manifest = Manifest(run_id, "binance", "ohlcv", "live", 0.0, NOW, answers, sealed_at=NOW)
+        ledger.register_manifest(self.connection, manifest, f"{run_id}.json")
+        return manifest.manifest_id
+
+    def judged(self, manifest_id: str, *verdicts: MarketVerdict, run_id: str = "r", load_id: str = "l") -> None:
+        refused = any(verdict.is_refused for verdict in verdicts)
+        load = LoadRecord(
+            load_id,
+            "bronze.ohlcv",
+            "ohlcv",
+            "binance",
+            manifest_id,
+            run_id,
+            appended_rows=24,
+            changes=(Change("ohlcv", "binance", "BTC/USDT", "1h", WINDOW),),
+            manifest_state="refused" if refused else "loaded",
+        )
+        ledger.record_audit(self.connection, load, verdicts)
+        ledger.record_load(self.connection, load)
+
+
+GOOD = MarketVerdict("binance", "BTC/USDT", 24, 1, False, {"high < low": 1})
+BAD = MarketVerdict("binance", "ETH/USDT", 200, 200, True, {"price out of bounds": 200})
+
+
+@pytest.fixture
+def story(postgres):
+    settings = load_settings()
+    with ledger.connect(settings) as connection:
+        yield Story(connection, settings)
+
+
+def test_a_refused_market_is_named_with_its_reasons_and_what_to_clear(story):
+    call = story.run()
+    story.judged(story.manifest(), GOOD, BAD)
+    said = [str(problem) for problem in problems_of(call)]
+    assert said[0] == (
+        "binance ETH/USDT ohlcv was refused: 200 of 200 rows rejected: price out of bounds (200); mend the cause;"
+        " then clear load_bronze and what follows it, or run the same window again"
+    )
+    with pytest.raises(QualityError, match="price out of bounds"):
+        check_run(call)
+    assert ledger.run_named(story.connection, "r").state == "failed"
+
+
+def test_the_quality_step_passes_on_a_refusal_unless_it_is_told_to_stop(story, monkeypatch):
+    call = story.run()
+    story.judged(story.manifest(), GOOD, BAD)
+    result = validate_data_quality(call)
+    assert len(result["refused"]) == 1
+    assert result["loaded"] == [{"dataset": "ohlcv", "start": WINDOW.start, "end": WINDOW.end, "rows": 24}]
+    monkeypatch.setenv("MARKETLAKE__QUALITY__STOP_ON_REFUSED", "true")
+    strict = StepCall(load_settings(), story.connection, call.run)
+    with pytest.raises(QualityError, match="quality.stop_on_refused is set"):
+        validate_data_quality(strict)
+
+
+def test_a_manifest_that_raised_is_named_with_its_error(story):
+    call = story.run()
+    ledger.record_failure(story.connection, story.manifest(), "the reader found no rows")
+    assert "the manifest is failed: the reader found no rows" in str(problems_of(call)[0])
+
+
+def test_changes_that_were_not_published_are_named(story):
+    call = story.run()
+    story.judged(story.manifest(), GOOD)
+    assert [problem.task for problem in problems_of(call)] == ["publish_changes"]
+
+
+def test_what_a_run_was_refused_waits_again_when_it_loads_again(story):
+    call = story.run(kind="daily")
+    story.judged(story.manifest(), BAD)
+    assert judge_again(call) == 1
+    assert [row.run_id for row in ledger.manifests_waiting(story.connection)] == ["r"]
+
+
+def test_by_hand_the_refusals_of_the_window_are_judged_again_whoever_fetched_them(story):
+    story.run("other", kind="daily")
+    story.judged(story.manifest("other"), BAD, run_id="other")
+    assert judge_again(story.run("scheduled", kind="daily")) == 0
+    assert judge_again(story.run("by_hand")) == 1
+
+
+def test_a_load_with_nothing_waiting_starts_no_java(story, monkeypatch):
+    monkeypatch.setenv("JAVA_HOME", "/nonexistent")
+    assert load_bronze(story.run()) == {"manifests": 0, "judged_again": 0}
+
+
+def test_verdicts_add_up_over_manifests_and_count_the_newest_audit_of_each(story):
+    whole = story.run("whole")
+    story.run("whole.1", parent="whole")
+    first, second = story.manifest("whole"), story.manifest("whole.1")
+    story.judged(first, BAD, run_id="whole", load_id="l1")
+    again = MarketVerdict("binance", "ETH/USDT", 200, 0, False, {})
+    story.judged(first, again, run_id="whole", load_id="l2")
+    story.judged(second, MarketVerdict("binance", "ETH/USDT", 100, 3, False, {"high < low": 3}), run_id="whole.1",
+                 load_id="l3")  # fmt: skip
+    assert verdicts_of_run(whole) == [MarketVerdict("binance", "ETH/USDT", 300, 3, False, {"high < low": 3})]
