@@ -1,5 +1,6 @@
 """What the steps after a load read from the ledger: verdicts, refusals, what is judged again."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import psycopg
@@ -13,7 +14,7 @@ from marketlake.pipeline.call import StepCall
 from marketlake.pipeline.checking import check_run, problems_of
 from marketlake.pipeline.loading import judge_again, load_bronze, validate_data_quality, verdicts_of_run
 from marketlake.settings import Settings, load_settings
-from marketlake.work import Answer, Manifest, Market
+from marketlake.work import Answer, FetchTask, Manifest, Market
 
 NOW = datetime(2025, 3, 5, tzinfo=UTC)
 WINDOW = parse_window("2025-03-03", "2025-03-04")
@@ -96,6 +97,15 @@ def test_a_manifest_that_raised_is_named_with_its_error(story):
     call = story.run()
     ledger.record_failure(story.connection, story.manifest(), "the reader found no rows")
     assert "the manifest is failed: the reader found no rows" in str(problems_of(call)[0])
+
+
+def test_an_archive_that_was_not_replaced_is_not_missing(story):
+    call = story.run()
+    task = FetchTask("t1", "r", "binance", "ohlcv", BTC, "1h", "archive", WINDOW, "a.zip", reason="reissue")
+    ledger.save_tasks(story.connection, "r", [task])
+    assert problems_of(call) == []
+    ledger.save_tasks(story.connection, "r", [replace(task, reason="new")])
+    assert "1 of 1 tasks were never fetched" in str(problems_of(call)[0])
 
 
 def test_changes_that_were_not_published_are_named(story):
