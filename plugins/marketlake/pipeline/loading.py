@@ -27,6 +27,7 @@ LOAD_JOB = "spark_jobs/bronze/load.py"
 # From about this many candles on, the optimising compiler pays for its warm-up.
 _BULK_ROWS = 500_000
 _STOP_SECONDS = 15
+_STANDARD_ERROR = 2
 _LOG = logging.getLogger(__name__)
 
 
@@ -69,7 +70,7 @@ def run_spark_job(call: StepCall, job: str, *, is_bulk: bool = False) -> None:
     command, environ = spark_submit_command(call.settings, job, ["--run", call.run.run_id], is_bulk=is_bulk)
     sys.stderr.flush()
     try:
-        process = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=sys.stderr.fileno())
+        process = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=_STANDARD_ERROR)
     except OSError as error:
         raise SetupError(f"{command[0]} cannot be started: {error.strerror}; run make setup") from None
     try:

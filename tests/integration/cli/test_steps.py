@@ -101,3 +101,23 @@ def test_a_part_of_a_run_counts_for_its_parent(world, capsys):
 def test_ingest_needs_its_exchange_and_dataset(world, capsys):
     step(capsys, "open_run", "which", *CANDLES, *WINDOW)
     assert "needs --exchange and --dataset" in step(capsys, "ingest", "which", code=2)["error"]
+
+
+def test_a_run_that_needs_nothing_ends_well_though_the_exchange_is_down(world, capsys, monkeypatch, postgres):
+    step(capsys, "open_run", "before", *CANDLES, *WINDOW)
+    monkeypatch.setenv("MARKETLAKE__EXCHANGES__BINANCE__REST_URL", "http://127.0.0.1:1")
+    nothing = ["--start", "2025-03-05T04:10:00Z", "--end", "2025-03-05T04:50:00Z"]
+    capsys.readouterr()
+    assert main(["run", *CANDLES, *nothing, "--json"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["state"] == "succeeded"
+    assert "binance does not answer" in shown.err
+    assert "going on with what is known of it" in shown.err
+
+
+def test_a_symbol_of_one_dataset_is_noted_and_left_out_of_the_other(world, capsys):
+    both = ["--dataset", "ohlcv", "--dataset", "funding_rates", "--symbol", "ETH/USDT"]
+    step(capsys, "open_run", "both", *both, *WINDOW)
+    plan = step(capsys, "plan_fetches", "both")
+    assert {line["dataset"] for line in plan["plan"]} == {"ohlcv"}
+    assert "ETH/USDT:USDT" in plan["notes"][0]
