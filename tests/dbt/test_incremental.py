@@ -1,0 +1,184 @@
+"""Incremental builds equal full refreshes, whatever came late (TRF-01, TRF-08, TRF-28)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.dbt.warehouse import Warehouse, random_candles, utc
+
+START, MINUTE, HOUR, DAY = utc("2025-01-01"), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+SYMBOL = "ETH/USDT"
+# Smoothed values forget a change, they do not lose its last bit; everything else has to be equal to the last bit.
+SMOOTHED = (
+    *("ema_12", "ema_26", "ema_50", "ema_200", "rsi_14", "macd_line", "macd_signal", "atr_14", "plus_di_14"),
+    *("minus_di_14", "adx_14", "natr_mean_100", "state_before"),
+)
+MARTS = {
+    "mart_market_daily": ("market_date", "exchange", "symbol"),
+    "mart_market_regime_stats": ("stats_date", "symbol", "timeframe", "market_regime"),
+}
+
+
+class Built:
+    """A warehouse after its first build, with the queries that a full refresh of each mart would run."""
+
+    def __init__(self, warehouse: Warehouse) -> None:
+        self.warehouse = warehouse
+        compiled = Path(warehouse.settings.home) / "dbt" / "target" / "compiled" / "marketlake" / "models" / "gold"
+        self.full = {mart: (compiled / f"{mart}.sql").read_text() for mart in MARTS}
+
+    def change(self, timeframe: str, start: object, end: object) -> None:
+        self.warehouse.publish(SYMBOL, timeframe, start, end)  # type: ignore[arg-type]
+
+    def build(self) -> None:
+        self.warehouse.dbt("run", "--select", "market_data_indicators+", "mart_market_daily")
+
+    def assert_equal_to_full_refresh(self) -> None:
+        stored = self.warehouse.rows(
+            "select i.* from silver.market_data_indicators as i order by symbol, timeframe, open_time"
+        )
+        expected = self.warehouse.rows(
+            "select * from staging.int_market_data_recomputed order by symbol, timeframe, open_time"
+        )
+        assert [(row["timeframe"], row["open_time"]) for row in stored] == [
+            (row["timeframe"], row["open_time"]) for row in expected
+        ]
+        for name in expected[0]:
+            assert_equal_columns(name, [row[name] for row in stored], [row[name] for row in expected])
+        for mart, key in MARTS.items():
+            self.assert_mart_is_full(mart, ", ".join(key))
+
+    def assert_mart_is_full(self, mart: str, key: str) -> None:
+        built = self.warehouse.rows(f"select * from gold_build.{mart} order by {key}")
+        full = self.warehouse.rows(f"select * from ({self.full[mart]}) as fresh order by {key}")
+        assert built
+        for rows in (built, full):
+            for row in rows:
+                del row["refreshed_at"]
+        assert built == full
+
+
+def assert_equal_columns(name: str, stored: list[object], expected: list[object]) -> None:
+    if name not in SMOOTHED:
+        assert stored == expected, name
+        return
+    found, wanted = (as_numbers(values) for values in (stored, expected))
+    assert np.array_equal(np.isnan(found), np.isnan(wanted)), name
+    assert np.allclose(found, wanted, rtol=1e-9, atol=1e-10, equal_nan=True), name
+
+
+def as_numbers(values: list[object]) -> np.ndarray:
+    parts = (value if isinstance(value, list) else [value] for value in values)
+    return np.array([np.nan if part is None else part for value in parts for part in value], dtype=float)
+
+
+@pytest.fixture(scope="module")
+def built(warehouse: Warehouse) -> Iterator[Built]:
+    minutes = random_candles(START, "1m", 9000, seed=1)
+    warehouse.put(SYMBOL, "1m", minutes[:-1440])
+    warehouse.put(SYMBOL, "1h", random_candles(START - 40 * DAY, "1h", 1500, seed=2))
+    warehouse.put_funding(f"{SYMBOL}:USDT", [(START + n * 8 * HOUR, Decimal("0.0001") * n) for n in range(9)])
+    warehouse.publish(SYMBOL, "1m", START, START + 7560 * MINUTE)
+    warehouse.publish(SYMBOL, "1h", START - 40 * DAY, START + 30 * DAY)
+    warehouse.publish(f"{SYMBOL}:USDT", "", START, START + 4 * DAY, dataset="funding_rates")
+    warehouse.dbt("run")
+    yield Built(warehouse)
+
+
+def test_a_first_build_equals_a_walk_from_the_start(built: Built) -> None:
+    built.assert_equal_to_full_refresh()
+
+
+def test_a_new_day_is_appended(built: Built) -> None:
+    built.warehouse.put(SYMBOL, "1m", random_candles(START, "1m", 9000, seed=1)[-1440:])
+    built.change("1m", START + 7560 * MINUTE, START + 9000 * MINUTE)
+    built.build()
+    built.assert_equal_to_full_refresh()
+
+
+def test_a_late_correction_is_followed_until_it_is_forgotten(built: Built) -> None:
+    before = written_rows(built)
+    at = START + 2000 * MINUTE
+    built.warehouse.put(SYMBOL, "1m", random_candles(at, "1m", 3, seed=3, price=130.0))
+    built.change("1m", at, at + 3 * MINUTE)
+    built.build()
+    built.assert_equal_to_full_refresh()
+    rewritten = 9000 + 1500 - len(before & written_rows(built))
+    assert 2763 < rewritten < 6000
+
+
+def test_a_changed_volume_is_followed_as_far_as_windows_reach(built: Built) -> None:
+    before = written_rows(built)
+    at = START + 5000 * MINUTE
+    candles = built.warehouse.rows(
+        "select open_time, open, high, low, close, volume * 3 as volume, quote_volume * 3 as quote_volume"
+        " from bronze.ohlcv where timeframe = '1m' and open_time = %s",
+        [at],
+    )
+    built.warehouse.put(SYMBOL, "1m", [tuple(candles[0].values())])  # type: ignore[list-item]
+    built.change("1m", at, at + MINUTE)
+    built.build()
+    built.assert_equal_to_full_refresh()
+    assert 9000 + 1500 - len(before & written_rows(built)) <= 3 * 1024
+
+
+def test_a_candle_before_the_first_one_moves_every_start(built: Built) -> None:
+    at = START - 7 * MINUTE
+    built.warehouse.put(SYMBOL, "1m", random_candles(at, "1m", 2, seed=4))
+    built.change("1m", at, at + 2 * MINUTE)
+    built.build()
+    built.assert_equal_to_full_refresh()
+
+
+def test_retracted_candles_leave_nothing_behind(built: Built) -> None:
+    middle, last = START + 4 * DAY, START + 8999 * MINUTE
+    built.warehouse.retract(SYMBOL, "1m", [middle + n * MINUTE for n in range(1440)])
+    built.change("1m", middle, middle + DAY)
+    built.warehouse.retract(SYMBOL, "1m", [last])
+    built.change("1m", last, last + MINUTE)
+    built.build()
+    built.assert_equal_to_full_refresh()
+    days = built.warehouse.rows("select 1 from gold_build.mart_market_daily where market_date = %s", [middle.date()])
+    assert days == []
+
+
+def test_several_changes_of_one_market_are_one_walk_or_several(built: Built) -> None:
+    for minute in (100, 1100, 8900):
+        at = START + minute * MINUTE
+        built.warehouse.put(SYMBOL, "1m", random_candles(at, "1m", 1, seed=minute))
+        built.change("1m", at, at + MINUTE)
+    built.build()
+    built.assert_equal_to_full_refresh()
+
+
+def test_a_build_without_publications_writes_nothing(built: Built) -> None:
+    before = written_rows(built)
+    built.build()
+    assert written_rows(built) == before
+
+
+def test_a_full_refresh_gives_the_same_rows(built: Built) -> None:
+    before = built.warehouse.rows("select * from gold_build.mart_market_regime_stats order by 1, 2, 3, 4")
+    built.warehouse.dbt("run", "--full-refresh")
+    built.assert_equal_to_full_refresh()
+    after = built.warehouse.rows("select * from gold_build.mart_market_regime_stats order by 1, 2, 3, 4")
+    assert len(before) == len(after)
+
+
+def test_models_remember_the_last_publication_that_they_hold(built: Built) -> None:
+    progress = built.warehouse.rows("select model, publication_id from ops.model_progress order by model")
+    newest = built.warehouse.rows("select max(publication_id) as id from ops.publications")[0]["id"]
+    names = ["market_data_indicators", "mart_market_daily", "mart_market_regime_stats"]
+    assert progress == [{"model": name, "publication_id": newest} for name in names]
+
+
+def written_rows(built: Built) -> set[tuple[object, ...]]:
+    """Return which row was written by which build: a row that is written again is another one."""
+    rows = built.warehouse.rows("select timeframe, open_time, publication_id from silver.market_data_indicators")
+    return {tuple(row.values()) for row in rows}
