@@ -99,7 +99,14 @@ def validate_data_quality(call: StepCall) -> dict[str, Any]:
         raise QualityError("\n".join([*refused, "quality.stop_on_refused is set, so nothing downstream runs"]))
     for sentence in refused:
         _LOG.warning("%s", sentence)
-    return {"verdicts": verdicts, "refused": refused, "loaded": loaded_ranges(call)}
+    return {"verdicts": verdicts, "refused": refused, "loaded": loaded_ranges(call), "data_docs": data_docs(call)}
+
+
+def data_docs(call: StepCall) -> list[str]:
+    """Return the pages of the data docs that the audits of the run's loads wrote."""
+    loads = [load for run_id in call.run_ids for load in loads_of(call.connection, run_id)]
+    pages = dict.fromkeys(str(load.details["data_docs"]) for load in loads if load.details.get("data_docs"))
+    return list(pages)
 
 
 def verdicts_of_run(call: StepCall) -> list[MarketVerdict]:

@@ -85,7 +85,12 @@ def test_a_step_with_nothing_to_do_says_so(world, capsys):
     step(capsys, "open_run", "idle", *CANDLES, "--start", "2025-03-05T04:10:00Z", "--end", "2025-03-05T04:50:00Z")
     assert step(capsys, "plan_fetches", "idle")["tasks"] == 0
     assert step(capsys, "refresh_grafana_dashboards", "idle") == {"skipped": "no Grafana is configured"}
-    assert step(capsys, "validate_data_quality", "idle") == {"verdicts": [], "refused": [], "loaded": []}
+    assert step(capsys, "validate_data_quality", "idle") == {
+        "verdicts": [],
+        "refused": [],
+        "loaded": [],
+        "data_docs": [],
+    }
     assert step(capsys, "publish_changes", "idle")["ranges"] == 0
     assert step(capsys, "check_run", "idle") == {"run_id": "idle", "state": "succeeded"}
 
