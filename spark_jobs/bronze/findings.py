@@ -59,6 +59,7 @@ def facts(context: LoadContext, task: LoadTask, keys: Keys, refused: Sequence[st
             calendar=context.calendar,
             omits_empty_candles=omits,
             attempts_before_unfillable=context.settings.quality.attempts_before_unfillable,
+            rules_version=context.rules.version,
         )
     for (symbol, timeframe, source), windows in keys.retracted.items():
         found += ledger.facts_of_retraction(

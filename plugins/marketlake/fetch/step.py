@@ -174,10 +174,9 @@ class _Fetch:
         if not tasks:
             return
         with connect(self._settings) as budget_connection:
-            budget = SharedBudget(budget_connection, self._exchange, ceiling=self._section.weight_ceiling)
-            client = open_client(
-                self._settings, self._exchange, budget=budget, clock=self._run.clock, known=self._known
-            )
+            clock = self._run.clock
+            budget = SharedBudget(budget_connection, self._exchange, ceiling=self._section.weight_ceiling, clock=clock)
+            client = open_client(self._settings, self._exchange, budget=budget, clock=clock, known=self._known)
             try:
                 self._ask(client, tasks)
             finally:
