@@ -11,6 +11,7 @@ from marketlake.exchanges.registry import exchange_named
 from marketlake.instants import format_instant
 from marketlake.pipeline.call import StepCall
 from marketlake.planning.plan import Plan, plan_run, save_plan
+from marketlake.planning.request import Chosen, choose_series
 from marketlake.timeframes import grid_count
 from marketlake.work import FetchTask
 
@@ -33,6 +34,20 @@ def make_plan(call: StepCall) -> Plan:
         source=request.source,
         check_reissued=request.check_reissued,
         holes=holes,
+    )
+
+
+def chosen_series(call: StepCall) -> Chosen:
+    """Return the series that the run's names mean."""
+    request = call.request
+    return choose_series(
+        call.connection,
+        call.run,
+        settings=call.settings,
+        datasets=request.datasets,
+        exchanges=request.exchanges or None,
+        symbols=request.symbols or None,
+        timeframes=request.timeframes or None,
     )
 
 

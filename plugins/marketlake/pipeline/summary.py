@@ -9,6 +9,7 @@ from psycopg.rows import dict_row
 
 from marketlake.ledger import lake_market, steps_of
 from marketlake.pipeline.call import StepCall
+from marketlake.pipeline.fetching import chosen_series
 from marketlake.pipeline.loading import verdicts_of_run
 from marketlake.quality.coverage_report import MarketCoverage, MarketFilter, coverage_report
 
@@ -100,14 +101,11 @@ def newest_days(call: StepCall) -> list[dict[str, Any]]:
 
 
 def _asked(call: StepCall, markets: list[MarketCoverage]) -> list[MarketCoverage]:
-    request = call.request
-    return [
-        market
-        for market in markets
-        if market.dataset in (request.datasets or (market.dataset,))
-        and market.exchange in (request.exchanges or (market.exchange,))
-        and (not request.timeframes or not market.timeframe or market.timeframe in request.timeframes)
-    ]
+    """Return the markets that the run was about."""
+    if not call.request.datasets:
+        return markets
+    asked = {series.market for series in chosen_series(call).series}
+    return [market for market in markets if (market.dataset, market.exchange, market.symbol, market.timeframe) in asked]
 
 
 def _market(market: MarketCoverage, days: dict[tuple[str, ...], tuple[int, int]]) -> dict[str, Any]:
