@@ -174,9 +174,11 @@ class _Fetch:
         if not tasks:
             return
         with connect(self._settings) as budget_connection:
-            clock = self._run.clock
-            budget = SharedBudget(budget_connection, self._exchange, ceiling=self._section.weight_ceiling, clock=clock)
-            client = open_client(self._settings, self._exchange, budget=budget, clock=clock, known=self._known)
+            # Pauses and minutes are real time, the same for every process, whatever clock its run follows.
+            budget = SharedBudget(budget_connection, self._exchange, ceiling=self._section.weight_ceiling)
+            client = open_client(
+                self._settings, self._exchange, budget=budget, clock=self._run.clock, known=self._known
+            )
             try:
                 self._ask(client, tasks)
             finally:
