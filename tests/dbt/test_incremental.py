@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -79,7 +78,7 @@ def as_numbers(values: list[object]) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def built(warehouse: Warehouse) -> Iterator[Built]:
+def built(warehouse: Warehouse) -> Built:
     minutes = random_candles(START, "1m", 9000, seed=1)
     warehouse.put(SYMBOL, "1m", minutes[:-1440])
     warehouse.put(SYMBOL, "1h", random_candles(START - 40 * DAY, "1h", 1500, seed=2))
@@ -88,7 +87,7 @@ def built(warehouse: Warehouse) -> Iterator[Built]:
     warehouse.publish(SYMBOL, "1h", START - 40 * DAY, START + 30 * DAY)
     warehouse.publish(f"{SYMBOL}:USDT", "", START, START + 4 * DAY, dataset="funding_rates")
     warehouse.dbt("run")
-    yield Built(warehouse)
+    return Built(warehouse)
 
 
 def test_a_first_build_equals_a_walk_from_the_start(built: Built) -> None:

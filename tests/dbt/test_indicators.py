@@ -100,7 +100,9 @@ def assert_within_tolerance(name: str, found: np.ndarray, expected: np.ndarray, 
     found, expected, close = found[there], expected[there], close[there]
     absolute = 1e-12 * close if name in PRICES else np.full_like(close, 0 if name == "obv" else 1e-9)
     allowed = np.maximum(1e-9 * np.maximum(np.abs(found), np.abs(expected)), absolute)
-    assert np.all(np.abs(found - expected) <= allowed), f"{name}: {np.max(np.abs(found - expected) / allowed):.1f} × off"
+    assert np.all(np.abs(found - expected) <= allowed), (
+        f"{name}: {np.max(np.abs(found - expected) / allowed):.1f} × off"
+    )
 
 
 @pytest.mark.parametrize("series", SERIES, ids=" ".join)
@@ -123,8 +125,9 @@ def test_returns_volatility_and_vwap_equal_brute_force(
 
 def test_vwap_of_the_day_starts_at_midnight(warehouse: Warehouse, enriched: object) -> None:
     off = warehouse.rows(
-        "select open_time from (select open_time, vwap_day, sum(quote_volume) over day / nullif(sum(volume) over day, 0)"
-        " as expected from silver.market_data_enriched window day as (partition by symbol, timeframe,"
+        "select open_time from (select open_time, vwap_day, sum(quote_volume) over day"
+        " / nullif(sum(volume) over day, 0) as expected"
+        " from silver.market_data_enriched window day as (partition by symbol, timeframe,"
         " (open_time at time zone 'UTC')::date order by open_time)) as compared"
         " where abs(vwap_day - expected) > 1e-9 * expected or (vwap_day is null) <> (expected is null)"
     )

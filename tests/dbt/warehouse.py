@@ -49,11 +49,13 @@ class Warehouse:
                 for candle in candles:
                     copy.write_row(candle)
             cursor.execute(
-                "insert into bronze.ohlcv as held (exchange, market_type, symbol, exchange_symbol, timeframe, open_time,"
-                " close_time, open, high, low, close, volume, quote_volume, trade_count, source, source_ref, revision,"
+                "insert into bronze.ohlcv as held (exchange, market_type, symbol, exchange_symbol, timeframe,"
+                " open_time, close_time,"
+                " open, high, low, close, volume, quote_volume, trade_count, source, source_ref, revision,"
                 " is_retracted, digest, load_id, received_at, known_at, partition_date, partition_asset_pair,"
-                " partition_month) select %(exchange)s, 'spot', %(symbol)s, replace(%(symbol)s, '/', ''), %(timeframe)s,"
-                " open_time, open_time + %(length)s, open, high, low, close, volume, quote_volume, 1, 'archive', 'test',"
+                " partition_month) select %(exchange)s, 'spot', %(symbol)s, replace(%(symbol)s, '/', ''),"
+                " %(timeframe)s, open_time, open_time + %(length)s, open, high, low, close, volume, quote_volume,"
+                " 1, 'archive', 'test',"
                 " 0, false, 'v1:0', 'test', open_time + interval '1 day', open_time + interval '1 day',"
                 " (open_time at time zone 'UTC')::date, %(symbol)s, to_char(open_time at time zone 'UTC', 'YYYY-MM')"
                 " from given on conflict (symbol, timeframe, open_time, exchange) do update set open = excluded.open,"
@@ -80,8 +82,9 @@ class Warehouse:
             self.connection.execute(
                 "insert into bronze.funding_rates (exchange, market_type, symbol, exchange_symbol, funding_time,"
                 " funding_time_raw, funding_rate, source, source_ref, revision, is_retracted, digest, load_id,"
-                " received_at, known_at, partition_date, partition_asset_pair) select 'binance', 'perpetual', %(symbol)s,"
-                " %(symbol)s, %(at)s, %(at)s, %(rate)s, 'rest', 'test', 0, false, 'v1:0', 'test', %(at)s, %(at)s,"
+                " received_at, known_at, partition_date, partition_asset_pair) select 'binance', 'perpetual',"
+                " %(symbol)s, %(symbol)s, %(at)s, %(at)s, %(rate)s,"
+                " 'rest', 'test', 0, false, 'v1:0', 'test', %(at)s, %(at)s,"
                 " (%(at)s at time zone 'UTC')::date, %(symbol)s",
                 {"symbol": symbol, "at": instant, "rate": rate},
             )
@@ -126,9 +129,7 @@ class Warehouse:
 
     def dbt(self, *command: str) -> DbtResult:
         """Run dbt, pinned to the newest publication."""
-        return run_dbt(
-            self.settings, command, variables={"pinned_publication_id": newest_publication(self.connection)}
-        )
+        return run_dbt(self.settings, command, variables={"pinned_publication_id": newest_publication(self.connection)})
 
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """Return the rows of a query as mappings."""
@@ -141,9 +142,7 @@ class Warehouse:
         """Return the numeric columns of a query as doubles, null as NaN."""
         rows = self.rows(query, parameters)
         numeric = [name for name in rows[0] if all(isinstance(row[name], int | float | Decimal | None) for row in rows)]
-        return {
-            name: np.array([np.nan if row[name] is None else float(row[name]) for row in rows]) for name in numeric
-        }
+        return {name: np.array([np.nan if row[name] is None else float(row[name]) for row in rows]) for name in numeric}
 
 
 def random_candles(start: datetime, timeframe: str, count: int, *, seed: int, price: float = 100.0) -> list[Candle]:

@@ -50,7 +50,7 @@ measured as (
         candles.first_close
 
     from days
-    cross join lateral (
+    inner join lateral (
         select
             min(moves.market_type) as market_type,
             count(*) as candle_count,
@@ -73,7 +73,7 @@ measured as (
                 and minutes.open_time >= {{ day_start('days.market_date') }}
                 and minutes.open_time < {{ day_start('(days.market_date + 1)') }}
         ) as moves
-    ) as candles
+    ) as candles on true
     left join lateral (
         select
             minutes.close,
@@ -87,7 +87,7 @@ measured as (
         order by minutes.open_time desc
         limit 1
     ) as before on candles.candle_count > 0
-    cross join lateral (
+    inner join lateral (
         select
             min(events.market_type) as market_type,
             sum(events.funding_rate) as funding_rate_sum
@@ -97,7 +97,7 @@ measured as (
             and events.symbol = days.symbol
             and events.funding_time >= {{ day_start('days.market_date') }}
             and events.funding_time < {{ day_start('(days.market_date + 1)') }}
-    ) as funding
+    ) as funding on true
     left join {{ ref('stg_bronze__market_day_quality') }} as quality
         on
             days.exchange = quality.exchange

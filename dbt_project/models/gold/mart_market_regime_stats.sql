@@ -40,7 +40,7 @@ candles as (
         coalesce(candles.previous_regime, before.market_regime) as previous_regime
 
     from days
-    cross join lateral (
+    inner join lateral (
         select
             measured.market_regime,
             measured.simple_return,
@@ -54,7 +54,7 @@ candles as (
             and measured.open_time >= {{ day_start('days.stats_date') }}
             and measured.open_time < {{ day_start('(days.stats_date + 1)') }}
             and measured.market_regime is not null
-    ) as candles
+    ) as candles on true
     left join lateral (
         select measured.market_regime
         from {{ ref('int_market_data_measured') }} as measured

@@ -15,7 +15,7 @@
     )
 }}
 
-{#- The walk reads ref('int_market_data_chosen') itself, one market at a time, and deletes the rows that it replaces. -#}
+{#- The walk reads ref('int_market_data_chosen') itself, a market at a time, and deletes the rows that it replaces. -#}
 
 -- depends_on: {{ ref('stg_ops__publications') }}
 -- depends_on: {{ ref('stg_bronze__market_day_quality') }}
@@ -25,62 +25,62 @@ with
 
 {% if is_incremental() %}
 
-publications as (
+    publications as (
 
-    select * from {{ ref('stg_ops__publications') }}
-    where dataset = 'ohlcv' and {{ is_new_publication() }}
+        select * from {{ ref('stg_ops__publications') }}
+        where dataset = 'ohlcv' and {{ is_new_publication() }}
 
-),
+    ),
 
-ranges as (
+    ranges as (
 
-    select
-        symbol,
-        timeframe,
-        unnest(range_agg(tstzrange(range_start, range_end))) as changed
+        select
+            symbol,
+            timeframe,
+            unnest(range_agg(tstzrange(range_start, range_end))) as changed
 
-    from publications
+        from publications
 
-    group by symbol, timeframe
+        group by symbol, timeframe
 
-),
+    ),
 
-changes as (
+    changes as (
 
-    select
-        symbol,
-        timeframe,
-        array_agg(lower(changed) order by changed) as range_starts,
-        array_agg(upper(changed) order by changed) as range_ends
+        select
+            symbol,
+            timeframe,
+            array_agg(lower(changed) order by changed) as range_starts,
+            array_agg(upper(changed) order by changed) as range_ends
 
-    from ranges
+        from ranges
 
-    group by symbol, timeframe
+        group by symbol, timeframe
 
-),
+    ),
 
 {% else %}
 
-market_days as (
+    market_days as (
 
-    select * from {{ ref('stg_bronze__market_day_quality') }}
-    where dataset = 'ohlcv'
+        select * from {{ ref('stg_bronze__market_day_quality') }}
+        where dataset = 'ohlcv'
 
-),
+    ),
 
-changes as (
+    changes as (
 
-    select
-        symbol,
-        timeframe,
-        array['-infinity'::timestamptz] as range_starts,
-        array['infinity'::timestamptz] as range_ends
+        select
+            symbol,
+            timeframe,
+            array['-infinity'::timestamptz] as range_starts,
+            array['infinity'::timestamptz] as range_ends
 
-    from market_days
+        from market_days
 
-    group by symbol, timeframe
+        group by symbol, timeframe
 
-),
+    ),
 
 {% endif %}
 

@@ -30,7 +30,7 @@ MARKET_VARIABLE = "MARKETLAKE_DEMO_MARKET"
 # DAGs begin paused: the demo lets the daily one go when its days are asked for, the others are the user's to start.
 _PAUSED = {"MARKETLAKE__ORCHESTRATION__SCHEDULER_ENABLED": "false"}
 _DAYS = 3
-_AT_ONCE = 1
+_AT_ONCE = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,123 @@
+"""Tests for the pages on Airflow's web server, asked over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fastapi import HTTPException, Request
+from fastapi.testclient import TestClient
+
+from marketlake_airflow import site as pages
+from tests.dags.conftest import Library
+
+
+@pytest.fixture
+def docs(library: Library, tmp_path: Path) -> Path:
+    """The folder of documents, with one of each kind."""
+    folder = tmp_path / "home" / "docs"
+    (folder / "dbt").mkdir(parents=True)
+    (folder / "dbt" / "index.html").write_text("<html><head></head><body>models</body></html>")
+    (folder.parent / "secret.txt").write_text("secret")
+    return folder
+
+
+@pytest.fixture
+def visitor(docs: Path, monkeypatch: pytest.MonkeyPatch) -> TestClient:
+    """Somebody who is not logged in."""
+
+    async def nobody(request: Request, *tokens: object) -> None:
+        raise HTTPException(401)
+
+    class Logins:
+        def get_url_login(self, *, next_url: str) -> str:
+            return f"/auth/login?next={next_url}"
+
+    monkeypatch.setattr(pages, "get_user", nobody)
+    monkeypatch.setattr(pages, "get_auth_manager", Logins)
+    return TestClient(pages.build_site(), follow_redirects=False)
+
+
+@pytest.fixture
+def user(docs: Path, monkeypatch: pytest.MonkeyPatch) -> TestClient:
+    """Somebody who is logged in."""
+
+    async def anybody(request: Request, *tokens: object) -> str:
+        return "admin"
+
+    monkeypatch.setattr(pages, "get_user", anybody)
+    return TestClient(pages.build_site(), follow_redirects=False)
+
+
+def test_the_first_page_names_all_others(visitor: TestClient) -> None:
+    text = visitor.get("/").text
+
+    for name in ("/marketlake/dbt/", "/marketlake/data_docs/", "/marketlake/coverage", "/marketlake/dlq"):
+        assert name in text
+
+
+def test_documents_are_served_from_the_home_folder(visitor: TestClient) -> None:
+    assert "models" in visitor.get("/dbt/").text
+    assert visitor.get("/dbt").headers["location"] == "/marketlake/dbt/"
+
+
+def test_a_document_that_is_not_built_yet_says_so(visitor: TestClient) -> None:
+    answer = visitor.get("/dbt/other.html")
+
+    assert (answer.status_code, "Not built yet" in answer.text) == (404, True)
+
+
+@pytest.mark.parametrize("path", ["/dbt/..%2f..%2fsecret.txt", "/dbt/%2e%2e/%2e%2e/secret.txt", "/logs/", "/nothing"])
+def test_nothing_outside_the_documents_is_served(visitor: TestClient, path: str) -> None:
+    answer = visitor.get(path)
+
+    assert answer.status_code == 404
+    assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/dlq", "/coverage"])
+def test_a_page_that_asks_the_library_needs_a_login(visitor: TestClient, library: Library, path: str) -> None:
+    answer = visitor.get(path)
+
+    assert answer.status_code == 307
+    assert answer.headers["location"].startswith("/auth/login?next=")
+    assert library.calls == []
+
+
+def test_coverage_is_shown_as_a_table_with_its_command(user: TestClient, library: Library) -> None:
+    library.answer("coverage", {"markets": [{"symbol": "<BTC>", "missing": 3, "holes": [1], "end": None}]})
+
+    text = user.get("/coverage?dataset=ohlcv").text
+
+    assert library.calls == [["coverage", "--dataset", "ohlcv", "--json"]]
+    assert "<td>&lt;BTC&gt;</td><td>3</td>" in text
+    assert "bin/marketlake coverage --dataset ohlcv" in text
+
+
+def test_rejected_rows_are_asked_for_by_run(user: TestClient, library: Library) -> None:
+    library.answer("dlq", {"rows": []})
+
+    text = user.get("/dlq?run=daily__scheduled__2025-01-02T01:00:00%2B00:00").text
+
+    assert library.calls == [["dlq", "list", "--run", "daily__scheduled__2025-01-02T01:00:00+00:00", "--json"]]
+    assert "There are none" in text
+
+
+@pytest.mark.parametrize("path", ["/dlq?run=--help%20x", "/coverage?dataset=nothing"])
+def test_a_made_up_query_is_refused_before_anything_is_started(user: TestClient, library: Library, path: str) -> None:
+    assert user.get(path).status_code == 422
+    assert library.calls == []
+
+
+def test_a_failing_library_is_shown_with_its_words(user: TestClient, library: Library) -> None:
+    library.fail("coverage", "the database does not answer")
+
+    answer = user.get("/coverage")
+
+    assert (answer.status_code, "the database does not answer" in answer.text) == (503, True)
+
+
+def test_a_missing_library_is_named(user: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MARKETLAKE_COMMAND", "/nowhere/marketlake")
+
+    assert "/nowhere/marketlake" in user.get("/coverage").text
