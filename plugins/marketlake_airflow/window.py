@@ -1,4 +1,4 @@
-"""The one place where a task's window comes from: parameters, else asset events, else data interval, else watermark."""
+"""What a DAG's form asks of a window, and a task's window from its context."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from airflow.sdk import Param
 
-from marketlake.errors import WindowError
-from marketlake.instants import DAY, Window, floor_instant, parse_instant, parse_window
+from marketlake.instants import DAY, Window, parse_instant
+from marketlake.planning.window import window_of_run
 
 HOUR = timedelta(hours=1)
 MODES = ("incremental", "backfill", "force")
@@ -40,7 +40,7 @@ def window_params() -> dict[str, Param]:
     """Return the trigger form of a DAG that works on a window."""
     return {
         "start": instant_param("Start", "First instant of the window; empty: the run's data interval."),
-        "end": instant_param("End", "First instant after the window; empty: the run's data interval."),
+        "end": instant_param("End", "First instant after the window; empty: the end of the run's data interval."),
         "mode": mode_param(),
     }
 
@@ -51,26 +51,20 @@ def window_of(context: Mapping[str, Any], *, grain: timedelta = DAY) -> Window |
     Raises:
         WindowError: the parameters are unreadable, reversed or too far apart; the text names the field.
     """
-    return (
-        _of_params(context.get("params") or {})
-        or _of_events(_ranges(context.get("triggering_asset_events") or {}))
-        or _of_interval(context.get("data_interval_start"), context.get("data_interval_end"), grain=grain)
+    params = context.get("params") or {}
+    first, last = context.get("data_interval_start"), context.get("data_interval_end")
+    return window_of_run(
+        start=params.get("start"),
+        end=params.get("end"),
+        assets=_ranges(context.get("triggering_asset_events") or {}),
+        interval=(plain_instant(first), plain_instant(last)) if first and last else None,
+        grain=grain,
     )
 
 
 def plain_instant(instant: datetime) -> datetime:
     """Return a datetime of the standard library for one of Airflow's, whose arithmetic differs."""
     return datetime.fromisoformat(instant.isoformat())
-
-
-def _of_params(params: Mapping[str, Any]) -> Window | None:
-    start, end = params.get("start"), params.get("end")
-    if start is None and end is None:
-        return None
-    if start is None or end is None:
-        missing = "start" if start is None else "end"
-        raise WindowError(f"{missing} is empty: give start and end, or neither for the run's data interval")
-    return parse_window(start, end)
 
 
 def _ranges(events: Mapping[Any, Sequence[Any]]) -> list[Window]:
@@ -80,16 +74,3 @@ def _ranges(events: Mapping[Any, Sequence[Any]]) -> list[Window]:
         for extra in extras
         if extra.get("start") and extra.get("end")
     ]
-
-
-def _of_events(ranges: Sequence[Window]) -> Window | None:
-    if not ranges:
-        return None
-    return Window(min(window.start for window in ranges), max(window.end for window in ranges))
-
-
-def _of_interval(start: datetime | None, end: datetime | None, *, grain: timedelta) -> Window | None:
-    if start is None or end is None:
-        return None
-    start, end = floor_instant(plain_instant(start), grain), floor_instant(plain_instant(end), grain)
-    return Window(start, end) if start < end else None

@@ -25,7 +25,7 @@ CRASH_POINTS = (
     "publish.in_copy",
     "build.in_dbt",
 )
-# The fixed sample of `make test`; the others are for `make acceptance`.
+# The fixed sample of `make test`; `make acceptance` runs all.
 SAMPLE = ("load.between_bronze_and_ledger", "publish.in_copy")
 
 
@@ -57,7 +57,7 @@ def undisturbed(make_world: MakeWorld, market: SyntheticMarket) -> dict[str, obj
 
 
 @pytest.mark.parametrize(
-    "point", [pytest.param(p, marks=[] if p in SAMPLE else [pytest.mark.acceptance]) for p in CRASH_POINTS]
+    "point", [pytest.param(p, marks=[pytest.mark.sample] if p in SAMPLE else []) for p in CRASH_POINTS]
 )
 def test_a_run_killed_and_repeated_leaves_the_same_rows(
     make_world: MakeWorld, market: SyntheticMarket, undisturbed: dict[str, object], point: str

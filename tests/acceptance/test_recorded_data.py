@@ -18,7 +18,7 @@ from marketlake.timeframes import TIMEFRAMES, timeframe_length
 from tests.acceptance.conftest import AFTER_THE_RECORDINGS, MakeWorld
 from tests.world import World
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.spark]
+pytestmark = [pytest.mark.spark]
 
 SYMBOLS = {"BTCUSDT": "BTC/USDT", "ETHUSDT": "ETH/USDT", "SOLUSDT": "SOL/USDT", "XRPETH": "XRP/ETH"}
 DAYS = ("2026-05-02", "2026-05-03", "2026-05-04")

@@ -11,7 +11,7 @@ from marketlake.sandbox import SyntheticMarket
 from tests.acceptance.conftest import MakeWorld
 from tests.world import World
 
-pytestmark = [pytest.mark.spark]
+pytestmark = [pytest.mark.spark, pytest.mark.sample]
 
 CLOCK = "2025-03-05T06:00:00Z"
 WINDOW = ("--start", "2025-03-03", "--end", "2025-03-05T00:00:00Z")

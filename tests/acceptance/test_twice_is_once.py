@@ -9,6 +9,8 @@ from marketlake.sandbox import SyntheticMarket
 from tests.acceptance.conftest import MakeWorld
 from tests.world import World
 
+pytestmark = [pytest.mark.spark, pytest.mark.sample]
+
 CLOCK = "2025-03-05T06:00:00Z"
 DAY = ("2025-03-03", "2025-03-04")
 MARKET = ("BTC/USDT", "1h")
@@ -54,7 +56,7 @@ def test_a_restated_candle_becomes_revision_one_in_every_layer(world: World) -> 
     as_of = Lake(world.home).candles(*MARKET, *DAY, exact=True, as_of=before)["close"].to_pylist()
     assert as_of == old
     closes = "select close from silver.market_data_enriched where symbol = %s and timeframe = %s order by open_time"
-    assert [row[0] for row in world.rows(closes, *MARKET)] == pytest.approx([float(value) for value in new])
+    assert [float(row[0]) for row in world.rows(closes, *MARKET)] == pytest.approx([float(value) for value in new])
     query = f"select close::varchar as close from ohlcv_as_of('{before.isoformat()}') where open_time = "
     told = world.succeed("sql", query + "timestamptz '2025-03-03 05:00:00+00'")
     assert [float(row["close"]) for row in told] == [float(old[5])]

@@ -12,13 +12,14 @@ from pathlib import Path
 import psycopg
 
 from marketlake.errors import UnavailableError, UsageError
-from marketlake.instants import Window, format_instant
+from marketlake.instants import Window
 from marketlake.ledger.budget import SharedBudget
 from marketlake.ledger.feed_market import claim_market, lake_market
 from marketlake.ledger.instruments import instruments_of, instruments_refreshed_at, store_instruments
 from marketlake.ledger.runs import Run, create_run, newest_runs, run_named
 from marketlake.pipeline.request import BY_HAND, RunRequest, check_request
 from marketlake.planning.request import check_exchange, choose_series
+from marketlake.planning.window import window_of_run
 from marketlake.settings import Settings
 
 _LOG = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ INSTRUMENTS_ARE_FRESH_FOR = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Opening:
-    """What a run is opened with; `window` None lets each market go on from its high watermark."""
+    """What a run is opened with. An end needs a start; without both each market goes on from its high watermark."""
 
     request: RunRequest
     start: datetime | None = None
@@ -51,8 +52,10 @@ def open_run(settings: Settings, connection: psycopg.Connection, opening: Openin
     known = None if opening.run_id is None else known_run(connection, opening.run_id)
     if known is not None:
         return known
-    given = _window(opening, None)
-    request = check_request(opening.request, settings, given)
+    if opening.end is not None:
+        _window(opening, None)
+    has_window = opening.start is not None
+    request = check_request(opening.request, settings, has_window=has_window)
     for exchange in request.exchanges:
         check_exchange(exchange, settings)
     check_storage(settings)
@@ -154,14 +157,6 @@ def _is_stale(refreshed_at: datetime | None, now: datetime) -> bool:
 
 
 def _window(opening: Opening, now: datetime | None) -> Window | None:
-    if opening.end is not None and opening.start is None:
-        raise UsageError("--end needs --start; leave both away to go on from the high watermarks")
-    if opening.start is None:
+    if opening.start is None and opening.end is None:
         return None
-    if opening.end is None:
-        if now is None:
-            return Window(opening.start, datetime.max.replace(tzinfo=UTC))
-        if opening.start >= now:
-            raise UsageError(f"start must lie before now, {format_instant(now)}; was {format_instant(opening.start)}")
-        return Window(opening.start, now)
-    return Window(opening.start, opening.end)
+    return window_of_run(start=opening.start, end=opening.end, now=now)

@@ -8,7 +8,6 @@ from typing import Any
 
 from marketlake.datasets import DATASETS, dataset_named
 from marketlake.errors import UsageError, one_of
-from marketlake.instants import Window
 from marketlake.ledger.runs import RUN_MODES
 from marketlake.settings import Settings
 from marketlake.timeframes import check_timeframe
@@ -48,7 +47,7 @@ class RunRequest:
         return cls(**{**known, **{name: tuple(known.get(name, ())) for name in _LISTS}})
 
 
-def check_request(request: RunRequest, settings: Settings, window: Window | None) -> RunRequest:
+def check_request(request: RunRequest, settings: Settings, *, has_window: bool) -> RunRequest:
     """Return the request with its datasets and exchanges filled in; needs neither ledger nor exchange.
 
     Datasets are all, or only candles where a timeframe is named; exchanges those that are switched on.
@@ -66,7 +65,7 @@ def check_request(request: RunRequest, settings: Settings, window: Window | None
     datasets = tuple(dataset_named(name).name for name in dict.fromkeys(wanted))
     if request.timeframes and not any(DATASETS[name].has_timeframes for name in datasets):
         raise UsageError(f"{', '.join(datasets)} are events and have no timeframes; leave --timeframe away")
-    if window is None and (request.mode == "force" or request.source or request.check_reissued):
+    if not has_window and (request.mode == "force" or request.source or request.check_reissued):
         raise UsageError("--mode force, --source and --check-reissued work on a window: name --start and --end")
     if not any(entry.enabled for entry in settings.exchanges.values()):
         raise UsageError("no exchange is switched on; set exchanges.<name>.enabled to true")

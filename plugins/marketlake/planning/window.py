@@ -14,8 +14,8 @@ from marketlake.instants import DAY, LONGEST_WINDOW, Window, as_utc, floor_insta
 
 def window_of_run(
     *,
-    start: str | None = None,
-    end: str | None = None,
+    start: str | datetime | None = None,
+    end: str | datetime | None = None,
     days: int | None = None,
     assets: Sequence[Window] = (),
     interval: tuple[datetime, datetime] | None = None,
@@ -24,9 +24,9 @@ def window_of_run(
 ) -> Window | None:
     """Return the window that a run works on, or None where each market goes on from its high watermark.
 
-    `start`, `end` and `days` are what a person gave: texts like 2025-01-31 or 2025-01-31T06:00:00Z, and a number of
-    whole UTC days that end at `end`, else at the data interval's end, else at `now` (the run's fixed now). A start
-    without an end goes up to `now`. Next come `assets`, the ranges of the triggering asset events, together; then
+    `start`, `end` and `days` are what a person gave: instants, or texts like 2025-01-31 or 2025-01-31T06:00:00Z, and
+    a number of whole UTC days that end at `end`, else at the data interval's end, else at `now`, which is fixed. A
+    start without an end goes as far. Next come `assets`, the ranges of the triggering asset events, together; then
     `interval`, Airflow's data interval, both ends floored to `grain`: a daily DAG that runs at 01:00 works on UTC days.
 
     Raises:
@@ -50,12 +50,14 @@ def _anchor(interval: tuple[datetime, datetime] | None, now: datetime | None) ->
     return interval[1] if interval is not None else now
 
 
-def _asked(start: str | None, end: str | None, days: int | None, anchor: datetime | None) -> tuple[datetime, datetime]:
-    last = parse_instant(end, what="end") if end else None
+def _asked(
+    start: str | datetime | None, end: str | datetime | None, days: int | None, anchor: datetime | None
+) -> tuple[datetime, datetime]:
+    last = _instant(end, "end") if end else None
     if start:
         if days is not None:
             raise WindowError(f"days must not be given together with start; days was {days}, start was {start!r}")
-        return parse_instant(start, what="start"), last or _required(anchor, "end")
+        return _instant(start, "start"), last or _required(anchor, "end")
     if days is None:
         raise WindowError(f"start must be given with an end; end was {end!r}")
     if days < 1:
@@ -65,6 +67,10 @@ def _asked(start: str | None, end: str | None, days: int | None, anchor: datetim
         return last - timedelta(days=days), last
     except OverflowError:
         raise WindowError(f"days must be at most {LONGEST_WINDOW.days}; was {days}") from None
+
+
+def _instant(given: str | datetime, field: str) -> datetime:
+    return parse_instant(given, what=field) if isinstance(given, str) else as_utc(given)
 
 
 def _required(anchor: datetime | None, field: str) -> datetime:
