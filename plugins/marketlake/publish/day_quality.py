@@ -15,7 +15,7 @@ from marketlake.instants import DAY, Window, ceil_instant, floor_instant
 from marketlake.lake.files import open_table, table_names
 from marketlake.publish.bronze_tables import table_name
 from marketlake.publish.current_rows import Series
-from marketlake.timeframes import grid_count
+from marketlake.timeframes import grid_count, timeframe_length
 
 Days = dict[date, tuple[int | None, int, int]]
 
@@ -32,7 +32,7 @@ def update_days(
     at = whole.start
     while at < whole.end:
         day = Window(at, at + DAY)
-        expected = _expected(day, life, series.timeframe) if dataset.has_timeframes else None
+        expected = _expected(day, life, series.timeframe, now) if dataset.has_timeframes else None
         counts = (expected, present[at.date()], rejected[at.date()])
         if any(counts):
             days[at.date()] = counts
@@ -82,9 +82,15 @@ def _life(cursor: psycopg.Cursor[Any], series: Series, now: datetime) -> Window 
     return Window(start, end) if start < end else None
 
 
-def _expected(day: Window, life: Window | None, timeframe: str) -> int:
+def _expected(day: Window, life: Window | None, timeframe: str, now: datetime) -> int:
     inside = day.overlap(life) if life else None
-    return grid_count(inside, timeframe) if inside else 0
+    if inside is None:
+        return 0
+    # The candle that is still open is not expected, one that its market did not live through wholly is.
+    length = timeframe_length(timeframe)
+    end = min(ceil_instant(inside.end, length), floor_instant(now, length))
+    start = floor_instant(inside.start, length)
+    return grid_count(Window(start, end), timeframe) if start < end else 0
 
 
 def _write(cursor: psycopg.Cursor[Any], series: Series, whole: Window, days: Days) -> int:

@@ -14,8 +14,10 @@ from typing import Any
 import psycopg
 
 from marketlake.datasets import Dataset, dataset_named
-from marketlake.instants import Window
-from marketlake.lake.files import TableFiles, files_of, open_table
+from marketlake.errors import DataError
+from marketlake.instants import DAY, Window, floor_instant
+from marketlake.lake.files import TableFiles, files_of, open_table, table_names
+from marketlake.lake.schemas import arrow_schema
 from marketlake.lake.sdk import STATED_COLUMNS
 from marketlake.ledger import (
     ChangeRow,
@@ -37,7 +39,8 @@ def publish_changes(connection: psycopg.Connection, settings: Settings, *, run_i
     """Publish every range that waits, of all runs; return ranges, rows written and deleted, and seconds.
 
     Raises:
-        DataError: the two sides differ after copying; the series' transaction is rolled back.
+        DataError: the two sides of a series differ after copying, or its table cannot be read. That series' transaction
+            is rolled back and its ranges go on waiting; the others are published all the same.
     """
     started = time.monotonic()
     ensure_bronze_tables(connection)
@@ -45,13 +48,27 @@ def publish_changes(connection: psycopg.Connection, settings: Settings, *, run_i
     for change in changes_unpublished(connection):
         series = Series(change.dataset, change.exchange, change.symbol, change.timeframe)
         by_series[series].append(change)
-    now = run_named(connection, run_id).now
+    now = _newest_now(connection, run_id)
     ranges = written = deleted = 0
+    refused = []
     for series in sorted(by_series):
-        done = _publish_series(connection, settings, series, by_series[series], run_id=run_id, now=now)
+        try:
+            done = _publish_series(connection, settings, series, by_series[series], run_id=run_id, now=now)
+        except DataError as error:
+            refused.append(str(error))
+            continue
         ranges, written, deleted = ranges + done[0], written + done[1], deleted + done[2]
+    if refused:
+        raise DataError("\n".join([f"{len(refused)} of {len(by_series)} markets were not published:", *refused[:10]]))
     seconds = round(time.monotonic() - started, 3)
     return {"ranges": ranges, "rows_written": written, "rows_deleted": deleted, "seconds": seconds}
+
+
+def _newest_now(connection: psycopg.Connection, run_id: str) -> datetime:
+    """Return the newest now of any run: an old run that is repeated must not count today's days up to its own now."""
+    own = run_named(connection, run_id).now
+    row = connection.execute("select greatest(max(now_at), %s) from ops.runs", [own]).fetchone()
+    return row[0] if row else own
 
 
 def _publish_series(
@@ -121,13 +138,15 @@ def _let_go(cursor: psycopg.Cursor[Any], connection: psycopg.Connection, changes
 
 
 def _opened(settings: Settings, dataset: Dataset) -> TableFiles:
+    if dataset.table not in table_names(settings.lake_root):  # all that came so far was rejected
+        return TableFiles(dataset.table, settings.lake_root, 0, arrow_schema(dataset), dataset.partitioned_by, ())
     table = open_table(settings.lake_root, dataset.table)
     return files_of(table, dataset.table, [*STATED_COLUMNS, dataset.time_column])
 
 
 def _within_history(window: Window, settings: Settings, now: datetime) -> Window | None:
-    """Return the part of the window that Postgres holds (`publish.history_days`)."""
+    """Return the part of the window that Postgres holds: whole UTC days (`publish.history_days`)."""
     if settings.publish.history_days is None:
         return window
-    start = max(window.start, now - timedelta(days=settings.publish.history_days))
+    start = max(window.start, floor_instant(now - timedelta(days=settings.publish.history_days), DAY))
     return Window(start, window.end) if start < window.end else None
