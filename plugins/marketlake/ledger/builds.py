@@ -121,8 +121,10 @@ def beat(connection: psycopg.Connection, build_id: int, step: str) -> None:
 
 
 @contextmanager
-def beating(settings: Settings, build_id: int, step: str) -> Iterator[None]:
+def beating(settings: Settings, build_id: int, step: str, *, closes: bool = False) -> Iterator[None]:
     """Beat every ten seconds, on a thread and connection of its own, as long as the body runs.
+
+    A body that `closes` the build is not followed by a last beat.
 
     Raises:
         BuildLostError: the build was lost before the body began or by its end.
@@ -138,7 +140,8 @@ def beating(settings: Settings, build_id: int, step: str) -> Iterator[None]:
         finally:
             done.set()
             thread.join()
-        beat(connection, build_id, step)
+        if not closes:
+            beat(connection, build_id, step)
     finally:
         connection.close()
 

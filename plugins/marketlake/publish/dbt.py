@@ -103,10 +103,11 @@ def write_docs(settings: Settings) -> str:
     newest = max(path.stat().st_mtime for path in PROJECT.rglob("*") if path.suffix in (".sql", ".yml", ".md"))
     if page.is_file() and page.stat().st_mtime > newest:
         return str(page)
-    run_dbt(settings, ("docs", "generate", "--static"))
+    # In a folder of its own: another run's build may be writing its results into the other one right now.
+    run_dbt(settings, ("docs", "generate", "--static"), folder="docs")
     page.parent.mkdir(parents=True, exist_ok=True)
     aside = page.with_suffix(".partial")
-    aside.write_bytes((dbt_folder(settings) / "target" / "static_index.html").read_bytes())
+    aside.write_bytes((dbt_folder(settings) / "docs" / "static_index.html").read_bytes())
     aside.replace(page)
     return str(page)
 
@@ -160,9 +161,7 @@ def _do(
 ) -> dict[str, Any]:
     """Do a task's work while its build beats; a failure closes the build."""
     try:
-        if ends:  # the work closes the build itself, after which it must not beat
-            return work(build)
-        with beating(settings, build.build_id, step):
+        with beating(settings, build.build_id, step, closes=ends):
             return work(build)
     except MarketlakeError:
         if (held := open_build_of(connection, build.run_id)) is not None:

@@ -40,14 +40,16 @@ def dbt_folder(settings: Settings) -> Path:
     return settings.home / "dbt"
 
 
-def run_dbt(settings: Settings, command: Sequence[str], *, variables: Mapping[str, Any] | None = None) -> DbtResult:
-    """Run `dbt <command>` over the project and return how its nodes ended.
+def run_dbt(
+    settings: Settings, command: Sequence[str], *, variables: Mapping[str, Any] | None = None, folder: str = "target"
+) -> DbtResult:
+    """Run `dbt <command>` over the project and return how its nodes ended; its artifacts go to `folder` of dbt's own.
 
     Raises:
         SetupError: dbt's environment is missing.
         MarketlakeError: a node failed; the text names each with the first lines of its message.
     """
-    target = dbt_folder(settings) / "target"
+    target = dbt_folder(settings) / folder
     target.mkdir(parents=True, exist_ok=True)
     results = target / "run_results.json"
     results.unlink(missing_ok=True)
