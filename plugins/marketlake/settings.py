@@ -33,6 +33,8 @@ SHORT_VARIABLES = {
     "BINANCE_STREAM_URL": "exchanges.binance.ws_url",
 }
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+# Never shown: neither in a problem's text nor where settings are printed.
+_SECRETS = frozenset({"password", "reader_password", "webhook_url"})
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -64,10 +66,10 @@ class Database(Section):
     port: int = Field(default=0, ge=0, le=65535)
     database: str = "bitcoin_db"
     username: str = "postgres"
-    password: str = "postgres"
+    password: str = Field(default="postgres", repr=False)
     pool_size: int = Field(default=10, ge=1)
     ssl_mode: str | None = None
-    reader_password: str = "reader"
+    reader_password: str = Field(default="reader", repr=False)
 
 
 class Etl(Section):
@@ -187,7 +189,7 @@ class Dbt(Section):
 class Alerts(Section):
     """Where alerts go."""
 
-    webhook_url: str | None = None
+    webhook_url: str | None = Field(default=None, repr=False)
 
 
 class Logging(Section):
@@ -333,4 +335,5 @@ def _problem(item: Any) -> str:
     where = ".".join(str(part) for part in item["loc"]) or "settings"
     if item["type"] == "extra_forbidden":
         return f"- {where}: unknown key; look for a misspelling"
-    return f"- {where}: {item['msg']}; was {item['input']!r}"
+    given = "its value is not shown" if _SECRETS & set(item["loc"]) else f"was {item['input']!r}"
+    return f"- {where}: {item['msg']}; {given}"

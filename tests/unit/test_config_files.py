@@ -63,6 +63,41 @@ def test_local_yaml_has_the_values_of_the_local_profile() -> None:
     assert (local.etl.silver_layer_retention_days, local.etl.gold_layer_retention_days) == (90, 365)
 
 
+# The table of keys: local, production. Port 0 is a free one that the embedded server picks and remembers.
+KEYS = {
+    "aws.region": ("us-east-1", "us-east-1"),
+    "aws.s3_bucket": ("bitcoin-data-lake", "bitcoin-data-lake-prod"),
+    "aws.endpoint_url": ("http://localhost:4566", None),
+    "database.host": ("127.0.0.1", "DB_HOST of the environment"),
+    "database.port": (0, 5432),
+    "database.database": ("bitcoin_db", "bitcoin_prod"),
+    "database.username": ("postgres", "bitcoin_user"),
+    "database.password": ("postgres", "DB_PASSWORD of the environment"),
+    "database.pool_size": (10, 20),
+    "database.ssl_mode": (None, "require"),
+    "etl.batch_size": (10_000, 50_000),
+    "etl.processing_interval": ("1h", "30m"),
+    "etl.silver_layer_retention_days": (90, None),
+    "etl.gold_layer_retention_days": (365, None),
+    "etl.enable_parallel_processing": (False, True),
+    "etl.worker_count": (1, 4),
+    "orchestration.scheduler_enabled": (True, True),
+    "orchestration.max_concurrent_jobs": (3, 3),
+    "orchestration.job_timeout_minutes": (60, 120),
+}
+
+
+@pytest.mark.parametrize(("profile", "place"), [("local", 0), ("prod", 1)])
+def test_each_key_has_its_value_in_both_profiles(profile: str, place: int) -> None:
+    names = ("DB_HOST", "DB_PASSWORD", "DB_READER_PASSWORD", "EMR_APPLICATION_ID", "EMR_EXECUTION_ROLE_ARN")
+    environ = {name: f"{name} of the environment" for name in names} if profile == "prod" else {}
+    tree = load_settings(REPOSITORY / "config" / f"{profile}.yaml", environ=environ).model_dump()
+
+    found = {key: tree[section][name] for key in KEYS for section, name in [key.split(".")]}
+
+    assert found == {key: values[place] for key, values in KEYS.items()}
+
+
 def test_prod_yaml_takes_its_secrets_from_the_environment() -> None:
     environ = {
         "DB_HOST": "db.example", "DB_PASSWORD": "one", "DB_READER_PASSWORD": "two",

@@ -71,6 +71,32 @@ def test_a_value_where_a_section_is_expected_is_refused(tmp_path: Path) -> None:
         load_settings(written(tmp_path, "database: 5"), environ={"MARKETLAKE__DATABASE__HOST": "x"})
 
 
+def test_a_secret_is_shown_neither_in_a_problem_nor_in_print() -> None:
+    environ = {"DB_PASSWORD": "hunter2", "MARKETLAKE__ALERTS__WEBHOOK_URL": "https://hooks.example/hunter2"}
+    assert "hunter2" not in f"{load_settings(environ=environ)!r} {load_settings(environ=environ)}"
+    with pytest.raises(ConfigError, match=r"database\.password") as error:
+        load_settings(environ={"MARKETLAKE__DATABASE__PASSWORD": '["hunter2"]'})
+    assert "hunter2" not in str(error.value)
+
+
+def test_a_file_of_ones_own_beside_the_shipped_one_is_read_instead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").mkdir()
+    monkeypatch.setattr("marketlake.settings.__file__", str(tmp_path / "plugins" / "marketlake" / "settings.py"))
+    assert load_settings(environ={}).etl.worker_count == 1
+    for name, count in (("local.yaml", 2), ("config.local.yaml", 3)):
+        (tmp_path / "config" / name).write_text(f"etl: {{worker_count: {count}}}")
+        assert load_settings(environ={}).etl.worker_count == count
+
+
+@pytest.mark.parametrize("profile", ["local", "dev", "staging", "prod"])
+def test_a_profile_is_a_name_in_a_file(tmp_path: Path, profile: str) -> None:
+    assert load_settings(written(tmp_path, f"profile: {profile}"), environ={}).profile == profile
+    with pytest.raises(ConfigError, match="profile: Input should be 'local', 'dev', 'staging' or 'prod'"):
+        load_settings(written(tmp_path, "profile: production"), environ={})
+
+
 def test_settings_are_frozen(tmp_path: Path) -> None:
     settings = load_settings(written(tmp_path, ""), environ={})
     with pytest.raises(ValidationError, match="frozen"):

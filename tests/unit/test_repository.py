@@ -1,0 +1,66 @@
+"""What the repository as a whole promises: its folders, its licence, and what its code never does (GEN-01, -11, -12)."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FOLDERS = ("dags", "plugins", "spark_jobs", "expectations", "dbt_project", "docker", "tests", "config", "docs")
+FILES = ("airflow.cfg", "requirements.txt", "README.md", "pyproject.toml", "Makefile", "CHANGELOG.md", "LICENSE")
+# These read the lake, for people or to copy it; what writes the lake leaves frames of other engines alone.
+READ_SIDE = tuple(f"plugins/marketlake/{package}/" for package in ("lake", "cli", "quality", "publish"))
+FRAMES = ("polars", "pandas", "duckdb")
+# Endpoints and calls by which money could move.
+TRADING = ("create_order", "cancel_order", "/api/v3/order", "/fapi/v1/order", "/sapi/", "withdraw(", "X-MBX-APIKEY")
+
+
+def sources(*folders: str) -> Iterator[Path]:
+    for folder in folders:
+        yield from (REPOSITORY / folder).rglob("*.py")
+
+
+def imported(path: Path) -> set[str]:
+    """Return the top-level packages that a module imports anywhere."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+    return {name.partition(".")[0] for name in names}
+
+
+def test_the_folders_and_files_are_at_the_top_level() -> None:
+    assert [name for name in FOLDERS if not (REPOSITORY / name).is_dir()] == []
+    assert [name for name in FILES if not (REPOSITORY / name).is_file()] == []
+
+
+def test_other_frames_are_for_reading_only() -> None:
+    found = {
+        str(path.relative_to(REPOSITORY)): sorted(imported(path) & set(FRAMES))
+        for path in sources("plugins", "spark_jobs", "expectations", "dags")
+        if imported(path) & set(FRAMES) and not str(path.relative_to(REPOSITORY)).startswith(READ_SIDE)
+    }
+
+    assert found == {}
+
+
+@pytest.mark.parametrize("folder", ["plugins", "spark_jobs", "dags", "expectations"])
+def test_no_code_could_place_an_order_or_move_money(folder: str) -> None:
+    found = [
+        (str(path.relative_to(REPOSITORY)), word)
+        for path in sources(folder)
+        for word in TRADING
+        if word in path.read_text(encoding="utf-8")
+    ]
+
+    assert found == []
+
+
+def test_the_project_is_under_the_mit_licence() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+    assert project["license"] == "MIT"
+    assert (REPOSITORY / "LICENSE").read_text(encoding="utf-8").startswith("MIT License")
