@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from spark_jobs.audit.judge import Judgement, judge
+from spark_jobs.audit.judge import Judgement, import_audit, judge
 
-__all__ = ["Judgement", "judge"]
+__all__ = ["Judgement", "import_audit", "judge"]

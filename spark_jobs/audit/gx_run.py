@@ -32,6 +32,10 @@ KEPT_FOR = timedelta(days=30)
 SAMPLE_VALUES = 20
 
 
+class MissingResultsError(DataError):
+    """A suite gave fewer results than it has expectations; the text says how many."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What came of one expectation: `failed_rows` out of all judged rows; None where it does not count rows."""
@@ -104,7 +108,9 @@ def run_suite(
     )
     outcomes = tuple(_outcome(item, row_count) for run in result.run_results.values() for item in run.results)
     if len(outcomes) < len(suite.expectations):
-        raise DataError(f"suite {suite.name}: {len(outcomes)} results for {len(suite.expectations)} expectations")
+        raise MissingResultsError(
+            f"suite {suite.name}: {len(outcomes)} results for {len(suite.expectations)} expectations"
+        )
     return SuiteOutcome(suite.name, row_count, outcomes, docs_folder(settings) / "index.html")
 
 

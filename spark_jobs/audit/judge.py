@@ -5,6 +5,7 @@ A failed critical expectation refuses the manifest; a market with too large a sh
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from spark_jobs.bronze.landed_rows import KEPT
 if TYPE_CHECKING:
     from spark_jobs.audit.gx_run import Outcome, SuiteOutcome
 
+_log = logging.getLogger("marketlake.audit")
 # Columns that travel with typed rows and are none of the audit's business.
 _NOT_AUDITED = ("fate", "answer_no", "raw_payload", "place", "dlq_reasons", "flag_reasons")
 
@@ -71,7 +73,15 @@ def judge(
         for market in counts
         if market.is_refused(settings.quality)
     }
+    for market in counts:
+        if market.is_suspect(settings.quality):
+            _log.warning("%s; the other rows are loaded", _counted(market))
     return Judgement(tuple(counts), critical, refused, str(outcome.docs))
+
+
+def import_audit() -> None:
+    """Import what a judgement needs: Great Expectations takes seconds, which a caller may spend beside other work."""
+    import spark_jobs.audit.gx_run  # noqa: F401  # for its effect
 
 
 def _run(typed: DataFrame, dataset: Dataset, *, row_count: int, settings: Settings, name: str) -> SuiteOutcome:
@@ -128,16 +138,20 @@ def _refused_manifests(
 
 
 def _why(judged: DataFrame, market: MarketCounts, dataset: Dataset) -> str:
-    reasons = ", ".join(
-        f"{reason} {count}" for reason, count in sorted(market.reasons.items(), key=lambda item: -item[1])
-    )
     shown = [
         column
         for column in (*dataset.key, *(c.name for c in dataset.value_columns[:4]))
         if column not in ("exchange", "symbol")
     ]
     rows = sample_rejected(judged, market.manifest_no, market.symbol, shown)
+    return f"{_counted(market)}; such as {rows}"
+
+
+def _counted(market: MarketCounts) -> str:
+    reasons = ", ".join(
+        f"{reason} {count}" for reason, count in sorted(market.reasons.items(), key=lambda item: -item[1])
+    )
     return (
         f"{market.symbol}: {market.rejected:,} of {market.received:,} rows rejected "
-        f"({market.rejected_share:.1%}): {reasons}; such as {rows}"
+        f"({market.rejected_share:.1%}): {reasons}"
     )

@@ -46,6 +46,11 @@ class MarketCounts:
         """Whether the market is refused: enough rows to tell, and too many of them rejected."""
         return self.received >= quality.refuse_from_rows and self.rejected_share > quality.refuse_share
 
+    def is_suspect(self, quality: Quality) -> bool:
+        """Whether the market is loaded with a warning: some of its rows are rejected, too few to refuse it."""
+        is_warned = self.rejected > 0 and self.rejected_share >= quality.warning_share
+        return is_warned and not self.is_refused(quality)
+
 
 def count_markets(judged: DataFrame, rules: RuleSet) -> list[MarketCounts]:
     """Return the counts of every symbol of every manifest, in one pass."""

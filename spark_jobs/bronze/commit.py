@@ -25,8 +25,8 @@ from spark_jobs.bronze import dead_letters, findings, ranges
 from spark_jobs.bronze.context import LoadContext, LoadTask
 from spark_jobs.bronze.findings import Keys
 from spark_jobs.bronze.landed_rows import KEPT
-from spark_jobs.bronze.reference import existing_rows, holds_rows, late_agreements, market_hulls
-from spark_jobs.bronze.revisions import Revised, first_revisions, retractions, revise, stored_columns
+from spark_jobs.bronze.reference import existing_rows, late_agreements, market_hulls
+from spark_jobs.bronze.revisions import Revised, first_revisions, retractions, revise, stored_schema
 from spark_jobs.lib.delta_tables import append_once, bronze_spec, ensure_table
 from spark_jobs.lib.quality import split_by_rules
 
@@ -203,8 +203,7 @@ def _commit_bronze(context: LoadContext, batch: _Batch, record: LoadRecord, know
     time_column = dataset.time_column
     rejected = ranges.times_by_answer(batch.rejected, time_column) if batch.rejected_rows else {}
     sources = sorted({answer.source for answer in batch.answers if answer.files})
-    is_known = holds_rows(context, exchange, hulls)
-    existing = existing_rows(context, exchange, hulls, except_load=task.load_id) if is_known else None
+    existing = existing_rows(context, exchange, hulls, except_load=task.load_id)
     revised = _revised(context, batch, existing, sources)
     try:
         accepted = ranges.times_by_answer(batch.accepted, time_column) if batch.accepted_rows else {}
@@ -225,8 +224,8 @@ def _commit_bronze(context: LoadContext, batch: _Batch, record: LoadRecord, know
             run_id=task.manifest.run_id,
             typed_rows=record.typed_rows,
         )
-        appended = batch.accepted_rows if is_first else revised.appended.count()
-        retracted_rows = gone.count() if gone is not None else 0
+        retracted_rows = sum(len(windows) for windows in retracted.values())
+        appended = commit.rows - retracted_rows
         found = findings.disagreements(revised.observed, context, task)
         return _Committed(keys, commit.version, appended, retracted_rows, found)
     finally:
@@ -238,9 +237,7 @@ def _revised(context: LoadContext, batch: _Batch, existing: DataFrame | None, so
     if existing is None and len(sources) <= 1 and not has_repeats:
         return first_revisions(batch.accepted, context.dataset)
     if existing is None:
-        stored = set(stored_columns(context.dataset))
-        schema = ", ".join(f"{c.name} {c.spark_type}" for c in context.dataset.columns if c.name in stored)
-        existing = context.spark.createDataFrame([], schema)
+        existing = context.spark.createDataFrame([], stored_schema(context.dataset))
     firsts = [counts.first_received_at for counts in batch.counts if counts.first_received_at]
     agreements = late_agreements(
         context, batch.task.manifest.exchange, batch.answers, first_received_at=min(firsts, default=None)

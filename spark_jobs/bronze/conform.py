@@ -21,9 +21,11 @@ from spark_jobs.bronze.landed_rows import (
     KEPT,
     LandedSource,
     read_sources,
+    typed_batches,
     typed_columns,
     typed_schema,
 )
+from spark_jobs.lib.arrow import FEW_BYTES, arrow_frame
 
 # Part of every load_id: raise it when the same bytes give other rows than before.
 CONFORMER_VERSION = "1"
@@ -35,9 +37,15 @@ def conform(spark: SparkSession, manifests: Sequence[Manifest], dataset: Dataset
 
     `place` numbers the rows of a key and source in their order, from 1, repeats included.
 
-    Reading happens in the executors when the frame is used; a file that its reader holds fails that action.
+    A few files are read at once, many in the executors when the frame is used, by the same reader.
+
+    Raises:
+        DataError: a file is not what its reader reads; read in the executors, the action fails that needs it.
     """
     sources = landed_sources(manifests, area)
+    if sum(source.file.bytes for source in sources) <= FEW_BYTES:
+        batches = (batch for source in sources for batch in typed_batches(dataset, source))
+        return _collapsed(_derived(arrow_frame(spark, batches, typed_schema(dataset)), dataset), dataset)
     parts = max(1, min(len(sources), _FILES_PER_TASK * spark.sparkContext.defaultParallelism))
     landed = spark.range(0, len(sources), 1, parts).mapInArrow(read_sources(dataset, sources), typed_schema(dataset))
     return _collapsed(_derived(landed, dataset), dataset)

@@ -16,7 +16,7 @@ from marketlake.rules import RuleSet
 from marketlake.settings import Settings
 from marketlake.work import Manifest, hash_id
 from spark_jobs.bronze.conform import CONFORMER_VERSION
-from spark_jobs.lib.delta_tables import committed_rows
+from spark_jobs.lib.delta_tables import committed_load
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def load_task(context: LoadContext, row: ManifestRow, manifest: Manifest) -> Loa
 
 
 def _is_committed(context: LoadContext, task: LoadTask) -> bool:
-    return committed_rows(table_path(context.root, context.dataset.table), task.load_id) is not None
+    return committed_load(table_path(context.root, context.dataset.table), task.load_id) is not None
 
 
 def _task(context: LoadContext, row: ManifestRow, manifest: Manifest, files_id: str, kind: str) -> LoadTask:

@@ -9,6 +9,7 @@ import argparse
 import json
 import logging
 import sys
+import threading
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -23,7 +24,7 @@ from marketlake.ledger import LoadRecord, ManifestRow
 from marketlake.rules import rules_for
 from marketlake.settings import Settings, load_settings
 from marketlake.work import Manifest
-from spark_jobs.audit import judge
+from spark_jobs.audit import import_audit, judge
 from spark_jobs.bronze.commit import commit_manifest
 from spark_jobs.bronze.conform import conform
 from spark_jobs.bronze.context import LoadContext, LoadTask, load_task
@@ -163,7 +164,11 @@ def run(settings: Settings, *, run_id: str | None, retry_refused: bool) -> dict[
         rows = ledger.manifests_waiting(connection)
         if not rows:
             return {"manifests": 0, "appended_rows": 0, "rejected_rows": 0}
+        # The audit takes seconds to import, the JVM seconds to start: together they take the longer of the two.
+        importing = threading.Thread(target=import_audit, daemon=True)
+        importing.start()
         spark = build_session("load", settings)
+        importing.join()
         done = load_waiting(spark, settings, connection, rows)
         return {
             "manifests": len(rows),

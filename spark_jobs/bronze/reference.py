@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+import polars as pl
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -12,10 +13,12 @@ from marketlake import ledger
 from marketlake.errors import UsageError
 from marketlake.instants import Window, format_instant
 from marketlake.lake.files import files_of, open_table, table_path
-from marketlake.lake.reading import MarketRange
+from marketlake.lake.reading import MarketRange, scan
+from marketlake.lake.schemas import arrow_schema
 from marketlake.work import Answer
 from spark_jobs.bronze.context import LoadContext
-from spark_jobs.bronze.revisions import stored_columns
+from spark_jobs.bronze.revisions import stored_columns, stored_schema
+from spark_jobs.lib.arrow import FEW_ROWS, arrow_frame
 
 _AGREEMENT = (
     "symbol string, timeframe string, source string, range_start timestamp, range_end timestamp, agreed_at timestamp"
@@ -32,25 +35,40 @@ def market_hulls(answers: Sequence[Answer]) -> dict[tuple[str, str], Window]:
     return hulls
 
 
-def holds_rows(context: LoadContext, exchange: str, hulls: dict[tuple[str, str], Window]) -> bool:
-    """Return whether the table may hold rows of these ranges, from its files' statistics alone."""
+def existing_rows(
+    context: LoadContext, exchange: str, hulls: dict[tuple[str, str], Window], *, except_load: str
+) -> DataFrame | None:
+    """Return the table's rows of these ranges but those that this very load committed before a crash; None: no rows.
+
+    The files' statistics tell which of them matter. A few rows are read here; only many are worth a scan by Spark.
+    """
     dataset = context.dataset
     try:
         table = open_table(context.root, dataset.table)
     except UsageError:
-        return False
+        return None
     files = files_of(table, dataset.table, ["symbol", dataset.time_column])
-    wanted = (
+    wanted = [
         MarketRange(exchange, symbol, timeframe or None, hull.start, hull.end).bounds(dataset)
         for (symbol, timeframe), hull in hulls.items()
-    )
-    return any(files.holding(bounds) for bounds in wanted)
+    ]
+    held = {file.path: file.rows for bounds in wanted for file in files.holding(bounds)}
+    if not held:
+        return None
+    if sum(held.values()) > FEW_ROWS:
+        return _existing_in_spark(context, exchange, hulls, except_load)
+    names = stored_columns(dataset)
+    found = pl.concat([scan(files, dataset, bounds, [*names, "load_id"]) for bounds in wanted])
+    rows = found.filter(pl.col("load_id") != except_load).select(names).collect().to_arrow()
+    if not rows.num_rows:
+        return None
+    batches = rows.cast(arrow_schema(dataset, names)).to_batches()
+    return arrow_frame(context.spark, batches, stored_schema(dataset))
 
 
-def existing_rows(
-    context: LoadContext, exchange: str, hulls: dict[tuple[str, str], Window], *, except_load: str
+def _existing_in_spark(
+    context: LoadContext, exchange: str, hulls: dict[tuple[str, str], Window], except_load: str
 ) -> DataFrame:
-    """Return the table's rows of these ranges but those that this very load committed before a crash."""
     dataset = context.dataset
     table = context.spark.read.format("delta").load(table_path(context.root, dataset.table))
     inside = " or ".join(_inside(context, symbol, timeframe, hull) for (symbol, timeframe), hull in hulls.items())

@@ -45,6 +45,12 @@ def stored_columns(dataset: Dataset) -> list[str]:
     return [name for name in dataset.column_names if name not in ("load_id", "known_at")]
 
 
+def stored_schema(dataset: Dataset) -> str:
+    """Return the Spark DDL of those columns."""
+    stored = set(stored_columns(dataset))
+    return ", ".join(f"{column.name} {column.spark_type}" for column in dataset.columns if column.name in stored)
+
+
 def first_revisions(accepted: DataFrame, dataset: Dataset) -> Revised:
     """Return the rows of a range of which nothing is known yet, each key and source once: all are revision 0."""
     observed = accepted.withColumns({"revision": F.lit(0).cast("bigint"), "is_changed": F.lit(True)})

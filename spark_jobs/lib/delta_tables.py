@@ -50,10 +50,19 @@ class TableSpec:
 
 @dataclass(frozen=True)
 class Commit:
-    """A committed append: the table's version after it, and whether it was found there already."""
+    """A committed append: the table's version after it, the rows it added, and whether it was found there already."""
 
     version: int
+    rows: int
     is_repeat: bool
+
+
+@dataclass(frozen=True)
+class Appended:
+    """What the log says of a load: rows as they were typed, rows that it added; -1 where it no longer says."""
+
+    typed_rows: int
+    rows: int
 
 
 def bronze_spec(dataset: Dataset) -> TableSpec:
@@ -90,14 +99,15 @@ def append_once(frame: DataFrame, root: str, spec: TableSpec, *, load_id: str, r
     """
     path = ensure_table(root, spec)
     check_columns(frame, spec)
-    found = committed_rows(path, load_id)
+    found = committed_load(path, load_id)
     if found is not None:
-        if found not in (typed_rows, -1):
+        if found.typed_rows not in (typed_rows, -1):
             raise DataError(
-                f"{spec.name} holds load {load_id} with {found} typed rows, now there are {typed_rows}: the landed "
-                "files or the conformer changed without a new version"
+                f"{spec.name} holds load {load_id} with {found.typed_rows} typed rows, now there are {typed_rows}: the "
+                "landed files or the conformer changed without a new version"
             )
-        return Commit(DeltaTable(path).version(), is_repeat=True)
+        rows = found.rows if found.rows >= 0 else frame.count()
+        return Commit(DeltaTable(path).version(), rows, is_repeat=True)
     metadata = {"load_id": load_id, "run_id": run_id, "typed_rows": typed_rows}
     (
         frame.select(*spec.column_names)
@@ -110,11 +120,14 @@ def append_once(frame: DataFrame, root: str, spec: TableSpec, *, load_id: str, r
         .option("userMetadata", json.dumps(metadata))
         .save(path)
     )
-    return Commit(DeltaTable(path).version(), is_repeat=False)
+    done = committed_load(path, load_id)
+    if done is None:
+        raise DataError(f"{spec.name} does not hold load {load_id}, which was just committed to it")
+    return Commit(DeltaTable(path).version(), done.rows, is_repeat=False)
 
 
-def committed_rows(path: str, load_id: str) -> int | None:
-    """Return the typed rows of a load that the table holds, -1 where the log no longer says, None if it holds none."""
+def committed_load(path: str, load_id: str) -> Appended | None:
+    """Return what the table's log says of a load, None where it does not hold it."""
     table = _open(path)
     if table is None or table.transaction_version(load_id) is None:
         return None
@@ -124,8 +137,9 @@ def committed_rows(path: str, load_id: str) -> int | None:
         except ValueError:
             continue
         if isinstance(metadata, dict) and metadata.get("load_id") == load_id:
-            return int(metadata["typed_rows"])
-    return -1
+            rows = commit.get("operationMetrics", {}).get("numOutputRows", -1)
+            return Appended(int(metadata["typed_rows"]), int(rows))
+    return Appended(-1, -1)
 
 
 def check_columns(frame: DataFrame, spec: TableSpec) -> None:
