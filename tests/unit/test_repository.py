@@ -1,4 +1,4 @@
-"""What the repository as a whole promises: its folders, its licence, and what its code never does (GEN-01, -11, -12)."""
+"""What the repository as a whole promises: folders, licence, and what its code never does (GEN-01, GEN-11, GEN-12)."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ import pytest
 
 from marketlake.embedded_postgres import PostgresAddress
 from marketlake.errors import OtherMarketError, UnavailableError
+from marketlake.instants import parse_instant
 from marketlake.landing import verify_files
 from marketlake.ledger.archive_files import archive_file
 from marketlake.ledger.budget import budgets, set_limit
@@ -65,6 +66,17 @@ def test_archive_and_rest_give_the_same_candles_and_the_archive_lands_with_its_c
     known = archive_file(world.connection, "binance", archive.archive_path or "")
     assert known is not None
     assert (known.status, known.published_sha256, known.computed_sha256) == ("verified", file.sha256, file.sha256)
+
+
+def test_archives_are_downloaded_beside_each_other(world: World) -> None:
+    world.sandbox.set_clock(NOW)  # it runs, so that the log tells when each answer was given
+    world.sandbox.faults.add("slow", endpoint="/data/", seconds=1)
+
+    summary = world.fetch([archive_task(start=f"2025-02-{day:02}") for day in range(5, 13)])
+
+    given = [parse_instant(entry.instant) for entry in world.sandbox.requests("/data/") if entry.path.endswith(".zip")]
+    assert (summary.answered, len(given)) == (8, 8)
+    assert (max(given) - min(given)).total_seconds() < 4  # one after the other it is seven and more
 
 
 def test_a_missing_archive_day_is_answered_by_rest_in_the_same_run(world: World) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-from marketlake.datasets import DATASETS, OHLCV, Dataset, dataset_named
+from marketlake.datasets import DATASETS, FUNDING_RATES, OHLCV, ColumnType, Dataset, dataset_named
 from marketlake.datasets.current import current_rows_sql
 from marketlake.errors import UnknownNameError
 
+# `partition_asset_pair` stays as users know it; "interval" is the funding interval's word.
+ALLOWED = {"pair", "interval"}
 each_dataset = pytest.mark.parametrize("dataset", DATASETS.values(), ids=DATASETS)
 
 
@@ -30,6 +32,52 @@ def test_keys_and_provenance_stay_out_of_the_digest(dataset: Dataset) -> None:
 @each_dataset
 def test_every_column_is_described(dataset: Dataset) -> None:
     assert all(column.doc.endswith(".") for column in dataset.columns)
+
+
+CANDLE_COLUMNS = (
+    "exchange, market_type, symbol, exchange_symbol, timeframe, open_time, close_time, open, high, low, close, volume,"
+    " quote_volume?, trade_count?, taker_buy_volume?, taker_buy_quote_volume?, reported_close_time?, source,"
+    " source_ref, revision, is_retracted, digest, load_id, received_at, known_at, partition_date,"
+    " partition_asset_pair, partition_month"
+)
+FUNDING_COLUMNS = (
+    "exchange, market_type, symbol, exchange_symbol, funding_time, funding_time_raw, funding_interval_hours?,"
+    " funding_rate, mark_price?, source, source_ref, revision, is_retracted, digest, load_id, received_at, known_at,"
+    " partition_date, partition_asset_pair"
+)
+
+
+@pytest.mark.parametrize(("dataset", "columns"), [(OHLCV, CANDLE_COLUMNS), (FUNDING_RATES, FUNDING_COLUMNS)])
+def test_a_dataset_has_its_columns_and_only_some_may_be_null(dataset: Dataset, columns: str) -> None:
+    found = [f"{column.name}{'?' if column.is_nullable else ''}" for column in dataset.columns]
+
+    assert sorted(found) == sorted(columns.split(", "))
+
+
+@each_dataset
+def test_prices_and_amounts_are_exact_in_every_engine(dataset: Dataset) -> None:
+    exact = [column for column in dataset.columns if column.type is ColumnType.DECIMAL]
+
+    assert exact
+    assert {(column.spark_type, column.postgres_type) for column in exact} == {("decimal(28,12)", "numeric")}
+    assert not [column.name for column in dataset.columns if column.type is ColumnType.DOUBLE]
+
+
+def test_keys_tables_and_partitions_are_those_that_users_know() -> None:
+    assert OHLCV.key == ("exchange", "symbol", "timeframe", "open_time")
+    assert FUNDING_RATES.key == ("exchange", "symbol", "funding_time")
+    assert list(OHLCV.views) == [f"raw_market_data_{timeframe}" for timeframe in ("1m", "5m", "15m", "1h", "4h", "1d")]
+    assert list(FUNDING_RATES.views) == ["raw_funding_rates"]
+    assert {dataset.dlq_table for dataset in DATASETS.values()} == {"bronze.ohlcv_dlq", "bronze.funding_rates_dlq"}
+    assert OHLCV.partitioned_by == ("exchange", "timeframe", "partition_month")
+    assert FUNDING_RATES.partitioned_by == ("exchange",)
+
+
+@each_dataset
+def test_names_follow_the_vocabulary(dataset: Dataset) -> None:
+    words = {word for name in dataset.column_names for word in name.split("_")}
+
+    assert words.isdisjoint({"pair", "bar", "kline", "ts", "timestamp", "interval", "venue", "ticker", "qty"} - ALLOWED)
 
 
 def test_an_unknown_dataset_is_refused_with_the_list() -> None:

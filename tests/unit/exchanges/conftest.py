@@ -99,7 +99,12 @@ def waits() -> Waits:
 def make_requester(waits: Waits) -> Iterator[Callable[..., Requester]]:
     opened = []
 
-    def make(*scopes: str, budget: LocalBudget | None = None, deadline_seconds: float = 3600) -> Requester:
+    def make(
+        *scopes: str,
+        budget: LocalBudget | None = None,
+        deadline_seconds: float = 3600,
+        jitter: Callable[[float, float], float] = lambda low, high: (low + high) / 2,
+    ) -> Requester:
         http = http_client(timeout_seconds=5)
         opened.append(http)
         return Requester(
@@ -110,7 +115,7 @@ def make_requester(waits: Waits) -> Iterator[Callable[..., Requester]]:
             clock=OffsetClock(),
             deadline_seconds=deadline_seconds,
             sleep=waits,
-            jitter=lambda low, high: (low + high) / 2,
+            jitter=jitter,
         )
 
     yield make

@@ -38,6 +38,16 @@ def test_a_failing_request_is_retried_after_1_2_4_8_and_16_seconds(
     assert len(server.requests) == 6
 
 
+def test_pauses_vary_by_at_most_a_fifth(server: PreparedServer, make_requester: Make, waits: Waits) -> None:
+    server.add("/x", 503)
+
+    for jitter in (min, max):
+        with pytest.raises(RequestFailedError):
+            make_requester(jitter=jitter).get(call(server), read=json.loads)
+
+    assert waits.seconds == [0.8, 1.6, 3.2, 6.4, 12.8, 1.2, 2.4, 4.8, 9.6, 19.2]
+
+
 def test_a_request_that_recovers_gives_its_answer(server: PreparedServer, make_requester: Make, waits: Waits) -> None:
     server.add("/x", 502)
     server.add("/x", 200, "<html>maintenance</html>")

@@ -180,6 +180,45 @@ def test_reversed_ranges_and_naive_instants_are_refused(root):
         Lake(root).candles("BTC/USDT", "1m", datetime(2025, 1, 1))  # noqa: DTZ001
 
 
+def test_a_lake_is_opened_from_its_settings(root, tmp_path, monkeypatch):
+    commit(root, [candle(DAY)])
+    config = tmp_path / "settings.yaml"
+    config.write_text(f"delta_lake: {{storage_path: {root}}}")
+    assert closes(Lake.from_config(config)) == [100.00000001]
+    monkeypatch.setenv("MARKETLAKE_HOME", str(tmp_path))
+    assert closes(Lake.from_config()) == [100.00000001]
+
+
+def test_funding_rates_come_by_time_within_their_range(root):
+    commit_funding(root, [funding(DAY + timedelta(hours=8 * n), funding_rate=f"0.000{n}") for n in (2, 0, 1)])
+    rows = Lake(root).funding_rates("BTC/USDT:USDT", DAY, DAY + timedelta(hours=16))
+    assert rows["funding_rate"].to_pylist() == [0.0, 0.0001]
+    assert Lake(root).funding_rates("BTC/USDT:USDT", "2020-01-01", "2020-01-02").schema == rows.schema
+
+
+def test_a_strict_read_never_changes_afterwards(root):
+    commit(root, minutes(DAY, 3, close="1"))
+    before = Lake(root).candles("BTC/USDT", "1m", as_of=KNOWN).to_pylist()
+    later = {"received_at": LATER, "known_at": LATER}
+    commit(root, [candle(DAY, close="2", revision=1, **later), *minutes(DAY + timedelta(hours=1), 2, **later)])
+    commit(root, [candle(DAY + timedelta(minutes=1), revision=1, is_retracted=True, **later)])
+    assert Lake(root).candles("BTC/USDT", "1m", as_of=KNOWN).to_pylist() == before
+    assert len(closes(Lake(root))) == 4
+
+
+def test_a_table_is_read_whole_at_a_version(root):
+    commit(root, [candle(DAY)])
+    commit(root, minutes(DAY + timedelta(minutes=1), 2))
+    lake = Lake(root)
+    assert [len(lake.read_table("bronze.ohlcv", version=n)) for n in (0, 1)] == [1, 3]
+    assert [entry["version"] for entry in lake.get_table_history("bronze.ohlcv")] == [1, 0]
+
+
+def test_every_public_call_says_what_it_does():
+    public = [getattr(Lake, name) for name in vars(Lake) if not name.startswith("_")]
+    assert [call.__name__ for call in public if not call.__doc__ or "return" not in call.__annotations__] == []
+
+
 def test_an_open_lake_sees_what_is_committed_later(root):
     commit(root, [candle(DAY)])
     lake = Lake(root)
