@@ -191,6 +191,25 @@ def test_the_holes_of_the_recorded_files_are_found_and_explained(
         assert lengths == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "gaps"), [("5m/DASHBTC-5m-2018-01-10_2018-01-30", 2), ("5m/TRXBTC-5m-2018-01-10_2018-01-30", 6)]
+)
+def test_what_an_exchange_without_empty_candles_left_out_had_no_trades(
+    recorded_data: Path, name: str, gaps: int
+) -> None:
+    times, step = open_times(recorded_data / f"klines/bittrex-spot/{name}.csv.gz", "5m")
+    window = Window(times[0], times[-1] + step)
+    asked = answer(window, market=Market("spot", "TRX/BTC", "TRXBTC"), timeframe="5m")
+    options = {"present": window.minus(holes(window, "5m", times)), "answer": asked}
+    now = datetime(2026, 11, 1, tzinfo=UTC)
+
+    silent = facts(window, **options, now=now, exchange="bittrex", omits_empty_candles=True)
+    missed = facts(window, **options, now=now, exchange="bittrex")
+
+    assert [item.state for item in silent if item.state != "present"] == ["no_trades"] * gaps
+    assert [item.state for item in missed if item.state != "present"] == ["pending"] * gaps
+
+
 @pytest.mark.parametrize("symbol", ["BTCUSDT", "ETHUSDT"])
 def test_the_shipped_calendar_explains_every_hole_of_the_2h_files(recorded_data: Path, symbol: str) -> None:
     path = recorded_data / f"klines/binance-spot/2h/{symbol}-2h-2017-08-17_2026-04-30.csv.gz"
