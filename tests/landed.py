@@ -126,6 +126,14 @@ class Landing:
         span = archive_layout.window(archive_path)
         return self._answer(market, timeframe, "archive", span, at(received_at), (file,), reason)
 
+    def unreadable(self, body: str, span: Window, *, market: Market = ETH, timeframe: str = "1h") -> Answer:
+        """Land a body that stayed unreadable, as the file of a failed answer."""
+        ref = f"/api/v3/klines?symbol={market.exchange_symbol}&interval={timeframe}"
+        path = f"{self.exchange}/{self.dataset}/rest/run-{self.sealed}/{market.exchange_symbol}.unreadable.jsonl"
+        line = {"url": f"http://127.0.0.1{ref}", "received_at": format_instant(NOW), "body": body}
+        file = self._put(path, json.dumps(line).encode() + b"\n", ref, NOW, "rest_unreadable")
+        return self._answer(market, timeframe, "rest", span, NOW, (file,), "new", status="failed")
+
     def silent(self, span: Window, *, market: Market = ETH, timeframe: str = "1h", status: str = "failed") -> Answer:
         """Note an answer without files."""
         return self._answer(market, timeframe, "rest", span, NOW, (), "new", status=status)
