@@ -56,6 +56,7 @@ TO_TEST = (
         "dags", "tests/dags/requirements.lock", "tests of the DAGs, over Airflow's environment", over="airflow"
     ),
 )
+TO_COMPARE = (Environment("freqtrade", "tests/bench/freqtrade/requirements.lock", "a peer to measure beside"),)
 WITH_SPARK = ("spark", "dev")
 
 
@@ -217,6 +218,7 @@ def _environ() -> dict[str, str]:
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--with-tests", action="store_true", help="also what the checks and tests need")
+    parser.add_argument("--with-peers", action="store_true", help="also what the benchmark measures beside")
     parser.add_argument(
         "--without-class-archive", action="store_true", help="save 30 s and 170 MB; Spark starts slower"
     )
@@ -230,7 +232,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_python(sys.version_info[:2])
         with only_one():
             say(f"marketlake: set-up with Python {platform.python_version()}")
-            environments = (*TO_RUN, *TO_TEST) if args.with_tests else TO_RUN
+            environments = (
+                *TO_RUN,
+                *(TO_TEST if args.with_tests else ()),
+                *(TO_COMPARE if args.with_peers else ()),
+            )
             set_up(environments, with_archive=not args.without_class_archive)
     except SetupError as error:
         say(f"set-up stopped: {error}")

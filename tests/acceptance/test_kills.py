@@ -26,7 +26,7 @@ CRASH_POINTS = (
     "build.in_dbt",
 )
 # The fixed sample of `make test`; `make acceptance` runs all.
-SAMPLE = ("load.between_bronze_and_ledger", "publish.in_copy")
+SAMPLE = ("load.between_bronze_and_ledger",)
 
 
 @pytest.fixture(scope="module")

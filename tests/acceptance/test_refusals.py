@@ -11,7 +11,7 @@ from marketlake.sandbox import SyntheticMarket
 from tests.acceptance.conftest import MakeWorld
 from tests.world import World
 
-pytestmark = [pytest.mark.spark, pytest.mark.sample]
+pytestmark = [pytest.mark.spark]
 
 CLOCK = "2025-03-05T06:00:00Z"
 WINDOW = ("--start", "2025-03-03", "--end", "2025-03-05T00:00:00Z")
@@ -57,6 +57,7 @@ def test_after_the_cause_is_mended_the_same_sealed_manifest_loads(refused: World
     ]
 
 
+@pytest.mark.sample
 def test_planted_bad_rows_arrive_in_the_dlq_with_their_reasons(make_world: MakeWorld) -> None:
     world = make_world(SyntheticMarket(6), CLOCK)
     world.sandbox.faults.add(

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
+import os
+import subprocess
 import tempfile
 import zipfile
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import polars as pl
@@ -18,6 +24,9 @@ from tests.world import World
 SYMBOL, TIMEFRAME = "SOL/USDT", "1m"
 MONTHS = [f"{year}-{month:02}" for year in (2023, 2024) for month in range(1, 13)]
 WINDOW = ("2023-01-01", "2025-01-01")
+NEXT_DAY = ("2025-01-01", "2025-01-02")
+FREQTRADE = Path(__file__).resolve().parents[2] / ".venv" / "freqtrade" / "bin" / "python"
+FREQTRADE_DAYS = [f"2023-01-{day:02}" for day in range(1, 32)]
 COLUMNS = ["open_time", "open", "high", "low", "close", "volume", "close_time", "quote_volume", "count",
            "taker_buy_volume", "taker_buy_quote_volume", "ignore"]  # fmt: skip
 
@@ -25,17 +34,13 @@ COLUMNS = ["open_time", "open", "high", "low", "close", "volume", "close_time", 
 def measure(world: World) -> list[Figure]:
     """Return the figures of the bulk path, of publishing and of the indicators."""
     with tempfile.TemporaryDirectory() as folder:
-        archives = download(world, Path(folder))
-        rows = 0
-
-        def with_polars() -> None:
-            nonlocal rows
-            rows = sum(to_parquet(path) for path in archives)
-
-        polars = seconds_of(with_polars, times=3)
-        loaded = world.load(SYMBOL, TIMEFRAME, *WINDOW)
-        load = step_seconds(loaded, "load_bronze")
-        to_bronze = sum(step_seconds(loaded, step) for step in ("plan_fetches", "ingest_all", "load_bronze"))
+        archives = download(world, Path(folder), MONTHS)
+        rows = sum(to_parquet(path) for path in archives)
+        polars = seconds_of(lambda: [to_parquet(path) for path in archives], times=3)
+    freqtrade = with_freqtrade(world)
+    loaded = world.load(SYMBOL, TIMEFRAME, *WINDOW)
+    load = step_seconds(loaded, "load_bronze")
+    to_bronze = sum(step_seconds(loaded, step) for step in ("plan_fetches", "ingest_all", "load_bronze"))
     publish = step_seconds(loaded, "publish_changes")
     with world.database() as connection:
         published = connection.execute("select count(*) from bronze.ohlcv").fetchone()
@@ -43,47 +48,79 @@ def measure(world: World) -> list[Figure]:
         assert published[0] == rows
         bare = bare_copy_seconds(connection)
         insert = bare_insert_seconds(connection)
-    built = world.succeed("step", "build", "--run", str(loaded["run_id"]))
-    full = float(built["seconds"]["dbt_staging"]) if "seconds" in built else 0.0
+    full = silver_seconds(world.succeed("step", "build"))
+    world.load(SYMBOL, TIMEFRAME, *NEXT_DAY)
+    one_day = silver_seconds(world.succeed("step", "build"))
     return [
         Figure(
-            "archives to bronze, rows/s / polars that checks nothing",
-            polars / load,
+            "archives in landing → bronze, rows/s / polars in one process, without checks",
+            (rows / load) / (rows / polars),
             None,
             "higher",
             f"{rows / load:,.0f} rows/s, polars {rows / polars:,.0f}",
         ),
         Figure(
-            "plan to committed bronze, rows/s / polars that checks nothing",
-            polars / to_bronze,
+            "archives at the exchange → bronze, rows/s / freqtrade",
+            (rows / to_bronze) / freqtrade,
             None,
             "higher",
-            f"{rows / to_bronze:,.0f} rows/s",
+            f"{rows / to_bronze:,.0f} rows/s, freqtrade {freqtrade:,.0f}",
         ),
         Figure(
-            "publish / bare COPY of the same rows",
-            bare / publish,
+            f"publish {rows / 1e6:.2f} M candles, s / bare COPY of the same rows",
+            publish / bare,
             None,
-            "higher",
+            "lower",
             f"{publish:.1f} s, COPY {bare:.1f} s",
         ),
         Figure(
-            "silver, full refresh / bare insert … select",
+            f"silver of {rows / 1e6:.2f} M candles, all indicators, s / bare insert … select of as many columns",
             full / insert,
             None,
             "lower",
             f"{full:.1f} s, insert {insert:.1f} s",
         ),
+        Figure(
+            "silver of one more day, s / silver of all",
+            one_day / full,
+            None,
+            "lower",
+            f"{one_day:.1f} s",
+        ),
     ]
 
 
-def download(world: World, folder: Path) -> list[Path]:
+def silver_seconds(built: Mapping[str, Any]) -> float:
+    """Return the seconds that a build took for staging and silver."""
+    return float(built["results"]["dbt_staging"]["seconds"])
+
+
+def with_freqtrade(world: World) -> float:
+    """Return the rows per second of freqtrade, which loads the first days of the same market from daily archives."""
+    url = world.sandbox.url
+    with tempfile.TemporaryDirectory() as folder:
+        download(world, Path(folder), FREQTRADE_DAYS, "daily")
+    first, last = FREQTRADE_DAYS[0], FREQTRADE_DAYS[-1]
+    command = [str(FREQTRADE), str(Path(__file__).parent / "freqtrade" / "load_archives.py")]
+    done = subprocess.run(
+        [*command, url, SYMBOL, SYMBOL.replace("/", ""), first, f"{date.fromisoformat(last) + timedelta(days=1)}"],
+        env={**os.environ, "PYTHONPATH": ""},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["rows"] == 1440 * len(FREQTRADE_DAYS)
+    return float(told["rows"] / told["seconds"])
+
+
+def download(world: World, folder: Path, periods: Sequence[str], length: str = "monthly") -> list[Path]:
     """Fetch the archives once, so that the exchange has built them before anything is timed."""
     paths = []
     with httpx.Client(timeout=120) as client:
-        for month in MONTHS:
-            name = f"{SYMBOL.replace('/', '')}-{TIMEFRAME}-{month}.zip"
-            url = f"{world.sandbox.url}/data/spot/monthly/klines/{name.split('-')[0]}/{TIMEFRAME}/{name}"
+        for period in periods:
+            name = f"{SYMBOL.replace('/', '')}-{TIMEFRAME}-{period}.zip"
+            url = f"{world.sandbox.url}/data/spot/{length}/klines/{name.split('-')[0]}/{TIMEFRAME}/{name}"
             for suffix in ("", ".CHECKSUM"):
                 answer = client.get(url + suffix).raise_for_status()
                 (folder / (name + suffix)).write_bytes(answer.content)

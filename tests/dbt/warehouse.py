@@ -127,9 +127,10 @@ class Warehouse:
                 run_id="test",
             )
 
-    def dbt(self, *command: str) -> DbtResult:
+    def dbt(self, *command: str, variables: dict[str, Any] | None = None) -> DbtResult:
         """Run dbt, pinned to the newest publication."""
-        return run_dbt(self.settings, command, variables={"pinned_publication_id": newest_publication(self.connection)})
+        pinned = {"pinned_publication_id": newest_publication(self.connection)}
+        return run_dbt(self.settings, command, variables=pinned | (variables or {}))
 
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """Return the rows of a query as mappings."""

@@ -32,3 +32,11 @@ def lake(spark: SparkSession, postgres: PostgresAddress) -> Iterator[SparkLake]:
     with ledger.connect(settings) as connection:
         yield SparkLake(spark, settings, connection)
     spark.catalog.clearCache()
+
+
+@pytest.fixture(params=["few", "many"])
+def on_both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a test twice: with few rows read on the driver, and with all of them read in the executors."""
+    if request.param == "many":
+        monkeypatch.setattr("spark_jobs.bronze.conform.FEW_BYTES", -1)
+        monkeypatch.setattr("spark_jobs.bronze.reference.FEW_ROWS", -1)

@@ -11,7 +11,7 @@ import pytest
 from marketlake.java import locked_jars
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-FOLDERS = (".", "spark_jobs", "dbt_project", "tests", "tests/dags", "scripts")
+FOLDERS = (".", "spark_jobs", "dbt_project", "tests", "tests/dags", "tests/bench/freqtrade", "scripts")
 MAVEN = {"m": "http://maven.apache.org/POM/4.0.0"}
 
 

@@ -51,14 +51,14 @@ def step_named(name: str) -> Step:
 
 
 def call_step(name: str, call: StepCall) -> dict[str, Any]:
-    """Do one step of the call's run and store what it reported and how long it took."""
+    """Do one step of the call's run, store what it reported and how long it took, and return both."""
     step = step_named(name)
     started = time.monotonic()
     result = step(call)
     seconds = round(time.monotonic() - started, 3)
     time_of_step = StepTime(name, seconds, call.exchange or "", call.dataset or "", _small(result))
     record_step(call.connection, call.run.run_id, time_of_step)
-    return result
+    return {**result, "seconds": seconds}
 
 
 def call_step_of(

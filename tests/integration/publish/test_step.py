@@ -177,6 +177,13 @@ def test_two_publishers_at_once_publish_each_range_once(shelf: Shelf) -> None:
         shelf.put(*minutes(DAY, 300, symbol=symbol))
         shelf.changed(DAY, DAY + 5 * HOUR, symbol=symbol)
     together, results = threading.Barrier(3), []
+    shelf.connection.execute(
+        "create function public.take_a_while() returns trigger language plpgsql as"
+        " $$ begin perform pg_sleep(0.2); return null; end $$"
+    )
+    shelf.connection.execute(
+        "create trigger slow after insert on bronze.ohlcv for each statement execute function public.take_a_while()"
+    )
 
     def publish() -> None:
         with connect(shelf.settings) as own:
@@ -188,7 +195,9 @@ def test_two_publishers_at_once_publish_each_range_once(shelf: Shelf) -> None:
         thread.start()
     for thread in threads:
         thread.join(60)
+    shelf.connection.execute("drop function public.take_a_while() cascade")
 
+    assert len(results) == 3
     assert sum(done["ranges"] for done in results) == 3
     assert sum(done["rows_written"] for done in results) == 900
     assert shelf.rows("select count(*) from bronze.ohlcv") == [(900,)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 
+import pytest
+
 from marketlake import ledger
 from marketlake.datasets import OHLCV
 from tests.landed import BTC_PERPETUAL, funding, kline, window
@@ -31,6 +33,7 @@ def test_a_load_types_commits_and_tells_the_ledger(lake: SparkLake) -> None:
     assert ledger.high_watermark(lake.connection, "ohlcv", "binance", "ETH/USDT", "1h") == DAY.end
 
 
+@pytest.mark.usefixtures("on_both_ways")
 def test_planted_bad_rows_arrive_in_table_and_file_and_good_ones_load(lake: SparkLake) -> None:
     landing = lake.landing()
     bad = [
@@ -66,6 +69,7 @@ def test_planted_bad_rows_arrive_in_table_and_file_and_good_ones_load(lake: Spar
     assert rejected == [window("2024-01-01T05:00", "2024-01-01T10:00")]
 
 
+@pytest.mark.usefixtures("on_both_ways")
 def test_the_same_manifest_twice_adds_nothing(lake: SparkLake) -> None:
     landing = lake.landing()
     landing.rest(candles(range(24)), DAY)
@@ -80,6 +84,7 @@ def test_the_same_manifest_twice_adds_nothing(lake: SparkLake) -> None:
     assert len(lake.rows("ohlcv", "revision")) == 24
 
 
+@pytest.mark.usefixtures("on_both_ways")
 def test_a_restated_candle_becomes_revision_one_and_the_old_values_stay(lake: SparkLake) -> None:
     first, second = lake.landing(), lake.landing()
     first.rest(candles(range(24)), DAY)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -14,6 +16,7 @@ from marketlake.datasets.columns import decimal, integer, text
 from marketlake.errors import DataError, UsageError
 from spark_jobs.lib.delta_tables import TableSpec, append_once, ensure_table
 from spark_jobs.lib.tables import get_table_history, read_table
+from spark_jobs.maintenance import upkeep
 from spark_jobs.maintenance.upkeep import content_digest, optimize_table, vacuum_table
 
 SPEC = TableSpec(
@@ -75,6 +78,23 @@ def test_a_retyped_an_extra_and_a_missing_column_leave_the_version_unchanged(
     assert version(tmp_path) == 0
 
 
+def test_a_nullable_column_that_the_registry_gained_is_null_in_older_rows(spark: SparkSession, tmp_path: Path) -> None:
+    append(spark, tmp_path, "l1", 0)
+    grown = replace(SPEC, columns=(*SPEC.columns, text("note", "New.", is_nullable=True)))
+
+    frame = things(spark, 10, 2).withColumn("note", F.lit("new"))
+    append_once(frame, str(tmp_path), grown, load_id="l2", run_id="r", typed_rows=2)
+
+    notes = read_table(spark, str(tmp_path), SPEC.name).orderBy("number").select("note").collect()
+    assert [row["note"] for row in notes] == [None, None, None, "new", "new"]
+    assert version(tmp_path) == 3
+    ensure_table(str(tmp_path), grown)
+    assert version(tmp_path) == 3
+    required = replace(SPEC, columns=(*grown.columns, text("must", "New.")))
+    with pytest.raises(DataError, match="has rows without must, which may not be null"):
+        ensure_table(str(tmp_path), required)
+
+
 def test_a_row_that_breaks_a_check_or_lacks_a_key_is_refused_by_the_table(spark: SparkSession, tmp_path: Path) -> None:
     for change in ({"high": "0"}, {"low": None}):
         with pytest.raises(Exception, match=r"(?i)CHECK constraint|NOT NULL"):
@@ -132,6 +152,40 @@ def test_many_files_become_few_and_the_content_stays(spark: SparkSession, tmp_pa
     assert content_digest(read_table(spark, str(tmp_path), SPEC.name)) == before
     with pytest.raises(UsageError, match="must not name partition columns; were kind"):
         optimize_table(spark, str(tmp_path), SPEC.name, ["kind"])
+
+
+def test_forty_files_become_two_at_most_and_one_partition_alone_can_be_cared_for(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    path = ensure_table(str(tmp_path), SPEC)
+    for kind in ("a", "b"):
+        for number in range(20):
+            rows = things(spark, number * 10, 10).withColumn("kind", F.lit(kind)).toArrow()
+            write_deltalake(path, rows.cast(pa.schema(DeltaTable(path).schema().to_arrow())), mode="append")
+
+    found = optimize_table(spark, str(tmp_path), SPEC.name, ["number"], where="kind = 'a'")
+    assert (found["files_removed"], found["files_added"], found["rows"]) == (20, 1, 400)
+    optimize_table(spark, str(tmp_path), SPEC.name, ["number"])
+
+    assert len(DeltaTable(path).file_uris()) == 2
+    with pytest.raises(UsageError, match="zorder_columns must be given for bronze.things"):
+        optimize_table(spark, str(tmp_path), SPEC.name)
+
+
+def test_a_table_whose_content_changed_under_care_is_restored(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        append(spark, tmp_path, f"l{number}", number * 10)
+    files = set(DeltaTable(str(tmp_path / "bronze" / "things")).file_uris())
+    digests = iter([(9, 1), (9, 2)])
+    monkeypatch.setattr(upkeep, "content_digest", lambda frame: next(digests))
+
+    with pytest.raises(DataError, match=r"changed its content from \(9, 1\) to \(9, 2\); it was restored to version 3"):
+        optimize_table(spark, str(tmp_path), SPEC.name, ["number"])
+
+    assert set(DeltaTable(str(tmp_path / "bronze" / "things")).file_uris()) == files
+    assert read_table(spark, str(tmp_path), SPEC.name).count() == 9
 
 
 def test_a_version_whose_files_were_vacuumed_is_refused_by_name(spark: SparkSession, tmp_path: Path) -> None:
