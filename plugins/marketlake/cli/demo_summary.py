@@ -9,7 +9,8 @@ from typing import Any
 
 import psycopg
 
-from marketlake.cli.output import Output, share
+from marketlake.cli.output import Output
+from marketlake.cli.summary_view import show_contents
 from marketlake.instants import Window
 from marketlake.ledger import run_named, steps_of
 from marketlake.pipeline.call import StepCall
@@ -46,17 +47,7 @@ def demo_summary(
 
 def show_demo_summary(out: Output, document: dict[str, Any], labels: dict[str, str]) -> None:
     """Print the summary as tables; `labels` names each run's day."""
-    out.table("Rows per layer", ["layer", "table", "rows"], _cells(document["layers"], ["layer", "table", "rows"]))
-    columns = ["dataset", "symbol", "timeframe", "expected", "loaded", "rejected", "gaps", "coverage"]
-    markets = [{**market, "coverage": share(market["coverage"])} for market in document["markets"]]
-    out.table("Coverage by market", columns, _cells(markets, columns))
-    rejected = document["rejected"]
-    if rejected:
-        out.table("Rejected rows by reason", ["reason", "rows"], [list(item) for item in rejected.items()])
-    else:
-        out.say("Rejected rows: none\n")
-    _show(out, "Newest indicators (silver.market_data_enriched)", document["indicators"])
-    _show(out, "gold.mart_market_daily", document["mart"])
+    show_contents(out, document)
     runs = [run_id for run_id in document["run_ids"] if run_id in labels]
     rows = [
         [name, *(seconds.get(run_id) for run_id in runs), round(sum(seconds.values()), 1)]
@@ -72,13 +63,3 @@ def _reasons(calls: Sequence[StepCall]) -> dict[str, int]:
             for reason, count in verdict.reasons.items():
                 counts[reason] = counts.get(reason, 0) + count
     return counts
-
-
-def _show(out: Output, title: str, rows: Sequence[dict[str, Any]]) -> None:
-    if rows:
-        names = [name for name in rows[0] if any(row.get(name) is not None for row in rows)]
-        out.table(title, names, _cells(rows, names))
-
-
-def _cells(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> list[list[Any]]:
-    return [[row.get(name) for name in names] for row in rows]

@@ -39,6 +39,12 @@ def show_summary(out: Output, summary: Mapping[str, Any]) -> None:
     out.say(f"Run {summary['run_id']}{where}: {summary['state']} in {summary['seconds']:.1f} s")
     if summary.get("market"):
         out.say(f"Market: {summary['market']}")
+    show_contents(out, summary)
+    _show(out, "Seconds per step", ["step", "exchange", "dataset", "seconds"], summary["steps"])
+
+
+def show_contents(out: Output, summary: Mapping[str, Any]) -> None:
+    """Print what is in the lake for the run's markets: rows per layer, coverage, rejected rows, newest values."""
     layers = [{**layer, "size": size_text(layer["bytes"])} for layer in summary["layers"]]
     _show(out, "Rows per layer", ["layer", "table", "rows", "size"], layers)
     columns = ["dataset", "exchange", "symbol", "timeframe", "expected", "loaded", "rejected", "gaps", "coverage"]
@@ -47,9 +53,10 @@ def show_summary(out: Output, summary: Mapping[str, Any]) -> None:
     _show_holes(out, summary["markets"])
     if summary["rejected"]:
         out.table("Rejected rows by reason", ["reason", "rows"], summary["rejected"].items())
+    else:
+        out.say("Rejected rows: none\n")
     _show(out, "Newest indicators", _INDICATOR_COLUMNS, [_short(row) for row in summary["indicators"]])
     _show(out, "gold.mart_market_daily, newest days", _MART_COLUMNS, [_short(row) for row in summary["mart"]])
-    _show(out, "Seconds per step", ["step", "exchange", "dataset", "seconds"], summary["steps"])
 
 
 def _show(out: Output, title: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
