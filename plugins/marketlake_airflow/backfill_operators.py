@@ -35,7 +35,7 @@ class PlanBackfillOperator(LibraryStepOperator):
             request = backfill_request(context["params"] or {}, run_after=plain_instant(context["dag_run"].run_after))
         except UsageError as error:
             raise AirflowFailException(str(error)) from None
-        opening = ["--kind", self.dag_id, *window_options(request.window), *request.options()]
+        opening = ["--kind", context["dag_run"].dag_id, *window_options(request.window), *request.options()]
         self.run_step("open_run", run=run, options=[*opening, *(["--dry-run"] if request.dry_run else [])])
         chunks = [] if request.dry_run else chunks_of(request.window)
         if request.dry_run:
@@ -74,7 +74,9 @@ class FetchChunkOperator(LibraryStepOperator):
         run, opening = self.chunk["run"], (plan_of(context, self.plan) or {})["options"]
         window = ["--start", self.chunk["start"], "--end", self.chunk["end"]]
         self.run_step(
-            "open_run", run=run, options=["--kind", self.dag_id, "--parent", run_of(context), *window, *opening]
+            "open_run",
+            run=run,
+            options=["--kind", context["dag_run"].dag_id, "--parent", run_of(context), *window, *opening],
         )
         fetched, problems = [], list[AirflowException]()
         for item in self.run_step("plan_fetches", run=run).get("work", []):

@@ -24,7 +24,10 @@ def database(airflow_database: None) -> None:
 def _run(dag: Any, *, hours: int, **conf: Any) -> tuple[str, dict[str, str]]:
     """Run a DAG once; return the run's state and each task's. Each call takes another logical date."""
     logical_date = instant(1) + timedelta(hours=hours)
-    run = dag.test(logical_date=logical_date, run_conf=conf or None)
+    with pytest.MonkeyPatch.context() as patch:
+        # Airflow's dag.test() looks a deadline up by an id that only the scheduler gives it.
+        patch.setattr(dag, "deadline", None)
+        run = dag.test(logical_date=logical_date, run_conf=conf or None)
     return str(run.state), {instance.task_id: str(instance.state) for instance in run.get_task_instances()}
 
 
@@ -45,7 +48,7 @@ def test_an_exchange_that_fails_leaves_the_others_their_way_to_gold(dags: dict[s
 
     assert state == "failed"
     assert tasks["merge_gold"] == "success"
-    assert [name for name, task in tasks.items() if task == "failed"] == ["ingest_ohlcv", "check_run"]
+    assert {name for name, task in tasks.items() if task == "failed"} == {"ingest_ohlcv", "check_run"}
 
 
 def test_a_run_without_a_plan_loads_nothing_and_ends_red(dags: dict[str, Any], library: Library) -> None:

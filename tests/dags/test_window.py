@@ -59,7 +59,7 @@ def test_without_an_interval_the_watermarks_decide(start: object, end: object) -
 @pytest.mark.parametrize(
     ("params", "field"),
     [
-        pytest.param({"start": "2025-01-02", "end": None}, "start", id="start at the interval's end"),
+        pytest.param({"start": "2025-01-02T01:00Z", "end": None}, "start", id="start at the interval's end"),
         pytest.param({"start": None, "end": "2025-01-02"}, "start", id="no start"),
         pytest.param({"start": "2025-01-02", "end": "2025-01-01"}, "start", id="reversed"),
         pytest.param({"start": "yesterday", "end": "2025-01-01"}, "start", id="unreadable"),
