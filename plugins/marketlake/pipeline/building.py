@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -57,10 +60,21 @@ def merge_gold(call: StepCall) -> dict[str, Any]:
 
     merged = dict(run(call.connection, call.settings, run_id=call.run.run_id))
     try:
-        merged["docs"] = write_docs(call.settings)
+        with _one_writes_docs(call.settings):
+            merged["docs"] = write_docs(call.settings)
     except MarketlakeError as error:  # gold is merged: a page that could not be written is no reason for a red run
         _LOG.warning("the dbt docs site was not written: %s", error)
     return merged
+
+
+@contextmanager
+def _one_writes_docs(settings: Settings) -> Iterator[None]:
+    """Let one process of this home write the docs site at a time: those that wait find it current."""
+    path = settings.home / "dbt" / "docs.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 BUILD_STEPS = ("dbt_staging", "dbt_marts", "dbt_test", "merge_gold")
