@@ -98,7 +98,7 @@ MIDDLE = "2025-01-02T00:30Z"
         ("mart_market_regime_stats_reconciles", "update gold_build.mart_market_regime_stats set candles = candles + 1"),
         (
             "relationships_mart_market_daily_symbol__symbol__ref_stg_bronze__market_day_quality_",
-            "update gold_build.mart_market_daily set symbol = 'NO/SUCH' where market_date = '2025-01-02' and volume > 0",
+            "update gold_build.mart_market_daily set symbol = 'NO/SUCH' where market_date = '2025-01-02' and close > 0",
         ),
     ],
 )

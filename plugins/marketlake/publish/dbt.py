@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 
 from marketlake.crash import crash_point
+from marketlake.datasets import FUNDING_RATES, OHLCV
 from marketlake.errors import MarketlakeError
 from marketlake.instants import format_instant
 from marketlake.ledger import (
@@ -30,11 +31,12 @@ from marketlake.ledger import (
 from marketlake.publish.bronze_tables import ensure_bronze_tables
 from marketlake.publish.dbt_process import PROJECT, DbtResult, dbt_folder, run_dbt
 from marketlake.publish.gold import merge_marts
+from marketlake.rules import CONFORM_COLUMNS, FUNDING_RULES, OHLCV_RULES, Dialect, render
 from marketlake.settings import Settings
 
-_SILVER = ("run", "--select", "path:models/staging", "path:models/intermediate", "path:models/silver")
-_MARTS = ("run", "--select", "path:models/gold")
-_TESTS = ("test", "--exclude", "test_type:unit")
+_SILVER = ("run", "--selector", "silver")
+_MARTS = ("run", "--selector", "marts")
+_TESTS = ("test", "--selector", "data_tests")
 _POLL_SECONDS = 2.0
 _BUILT_ELSEWHERE = {"note": "another run has built these publications"}
 _LOG = logging.getLogger(__name__)
@@ -95,6 +97,18 @@ def merge_gold(connection: psycopg.Connection, settings: Settings, *, run_id: st
     return _in_build(
         connection, settings, run_id, "merge_gold", merge, before=(dbt_staging, dbt_marts, dbt_test), ends=True
     )
+
+
+def row_rules() -> dict[str, list[str]]:
+    """Return the predicates that each published row of a dataset satisfies, in Postgres' SQL, by dataset."""
+    return {
+        dataset.name: [
+            render(rule.predicate, Dialect.POSTGRES)
+            for rule in rules
+            if rule.severity == "reject" and not {*rule.reads} & {*CONFORM_COLUMNS}
+        ]
+        for dataset, rules in ((OHLCV, OHLCV_RULES), (FUNDING_RATES, FUNDING_RULES))
+    }
 
 
 def write_docs(settings: Settings) -> str:
@@ -171,10 +185,11 @@ def _do(
 
 def _dbt(connection: psycopg.Connection, settings: Settings, build: Build, command: tuple[str, ...]) -> dict[str, Any]:
     window = run_named(connection, build.run_id).window
-    variables = {
+    variables: dict[str, Any] = {
         "pinned_publication_id": build.pinned_publication_id,
         "window_start": format_instant(window.start) if window else "",
         "window_end": format_instant(window.end) if window else "",
+        "row_rules": row_rules(),
     }
     return _summary(run_dbt(settings, command, variables=variables))
 

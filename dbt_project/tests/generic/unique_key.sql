@@ -1,0 +1,14 @@
+{#- Fails for each key that more than one row has. -#}
+{% test unique_key(model, columns) %}
+
+    select
+        {{ columns | join(', ') }},
+        count(*) as row_count
+
+    from {{ model }}
+
+    group by {{ columns | join(', ') }}
+
+    having count(*) > 1
+
+{% endtest %}

@@ -1,0 +1,74 @@
+{#-
+    The candles of a mart's day are those of silver with a known regime, and their shares add up to one. Markets
+    published after this build's pin come with the next one.
+-#}
+
+with
+
+later as (
+
+    select distinct
+        symbol,
+        timeframe
+
+    from {{ ref('stg_ops__publications') }}
+
+    where dataset = 'ohlcv' and publication_id > {{ pinned_publication_id() }}
+
+),
+
+silver as (
+
+    select
+        symbol,
+        timeframe,
+        {{ utc_day('open_time') }} as stats_date,
+        count(*)::numeric as candles,
+        1::numeric as time_share
+
+    from {{ ref('int_market_data_measured') }}
+
+    where market_regime is not null
+
+    group by symbol, timeframe, {{ utc_day('open_time') }}
+
+),
+
+mart as (
+
+    select
+        symbol,
+        timeframe,
+        stats_date,
+        sum(candles) as candles,
+        round(sum(time_share)::numeric, 9) as time_share
+
+    from {{ ref('mart_market_regime_stats') }}
+
+    group by symbol, timeframe, stats_date
+
+),
+
+differing as (
+
+    (
+        select * from silver
+        except
+        select * from mart
+    )
+    union all
+    (
+        select * from mart
+        except
+        select * from silver
+    )
+
+)
+
+select * from differing
+where
+    not exists (
+        select 1
+        from later
+        where later.symbol = differing.symbol and later.timeframe = differing.timeframe
+    )
