@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 
 import pyarrow as pa
-from deltalake import DeltaTable
+from deltalake import DeltaTable, Schema
 from deltalake.exceptions import TableNotFoundError
 from pyspark.sql import DataFrame
 
@@ -84,10 +84,19 @@ def bronze_spec(dataset: Dataset) -> TableSpec:
 
 
 def ensure_table(root: str, spec: TableSpec) -> str:
-    """Return the path of the table; it is made in one commit if it is not there."""
+    """Return the path of the table; it is made in one commit if it is not there.
+
+    Nullable columns that the registry gained since are added, in one commit; older rows have null in them.
+
+    Raises:
+        DataError: the registry gained a column that may not be null, which rows that are there cannot satisfy.
+    """
     path = table_path(root, spec.name)
-    if _open(path) is None:
+    table = _open(path)
+    if table is None:
         _create(path, spec)
+    else:
+        _add_columns(table, spec)
     return path
 
 
@@ -168,11 +177,26 @@ def _open(path: str) -> DeltaTable | None:
         return None
 
 
+def _add_columns(table: DeltaTable, spec: TableSpec) -> None:
+    held = {field.name for field in table.schema().fields}
+    new = [column for column in spec.columns if column.name not in held]
+    if not new:
+        return
+    required = [column.name for column in new if not column.is_nullable]
+    if required:
+        raise DataError(
+            f"{spec.name} has rows without {', '.join(required)}, which may not be null; rebuild the table, or declare "
+            "the column nullable"
+        )
+    table.alter.add_columns(Schema.from_arrow(pa.schema([_arrow_field(column) for column in new])).fields)
+
+
+def _arrow_field(column: Column) -> pa.Field:
+    return pa.field(column.name, ARROW_TYPES[column.type], column.is_nullable, metadata={"comment": column.doc})
+
+
 def _create(path: str, spec: TableSpec) -> None:
-    fields = [
-        pa.field(column.name, ARROW_TYPES[column.type], column.is_nullable, metadata={"comment": column.doc})
-        for column in spec.columns
-    ]
+    fields = [_arrow_field(column) for column in spec.columns]
     checks = {f"delta.constraints.{name}": check for name, check in spec.constraints}
     DeltaTable.create(
         path,
