@@ -22,6 +22,7 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Resp
 
 from marketlake.datasets import DATASETS
 from marketlake.settings import load_settings
+from marketlake_airflow.audit_pages import audit_list, readable
 from marketlake_airflow.links import SITE_PREFIX
 from marketlake_airflow.step_process import library_command, library_environment
 
@@ -32,6 +33,7 @@ _MOST_ROWS = 500
 _STYLE = """<style>body{font:15px/1.5 system-ui,sans-serif;margin:2rem;color:#1b2733;background:#fff}
 table{border-collapse:collapse;margin-top:1rem}
 th,td{padding:.25rem .8rem;border-bottom:1px solid #dde4ea;text-align:left;font-variant-numeric:tabular-nums}
+td{white-space:nowrap}.failed{color:#b3261e}.succeeded{color:#1b7f3b}
 th{background:#f3f6f9}code{background:#f3f6f9;padding:.15rem .4rem;border-radius:4px}
 a{color:#0a5fb4}</style>"""
 
@@ -76,12 +78,16 @@ def _document(name: str, path: str) -> Response:
     wanted = (root / (path or "index.html")).resolve()
     if not wanted.is_relative_to(root):
         raise HTTPException(404)
+    if name == "data_docs" and wanted == root / "index.html" and (audits := audit_list(root)):
+        return _page("Data docs", audits)
     if wanted.is_dir():
         wanted = wanted / "index.html"
     if not wanted.is_file():
         return _page(
             name, "<p>Not built yet: the daily run builds it. Come back after its first success.</p>", status=404
         )
+    if name == "data_docs" and wanted.suffix == ".html":
+        return HTMLResponse(readable(wanted.read_text(encoding="utf-8", errors="replace")))
     return FileResponse(wanted)
 
 
@@ -127,15 +133,17 @@ def _table(rows: Sequence[dict[str, Any]]) -> str:
     columns = list(rows[0])
     head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
     body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(_text(row.get(name)))}</td>" for name in columns) + "</tr>"
+        "<tr>" + "".join(f"<td>{html.escape(_text(name, row.get(name)))}</td>" for name in columns) + "</tr>"
         for row in rows[:_MOST_ROWS]
     )
     return f"<table><tr>{head}</tr>{body}</table>"
 
 
-def _text(value: Any) -> str:
-    if value is None:
+def _text(name: str, value: Any) -> str:
+    if value is None or value == []:
         return ""
+    if name == "coverage":
+        return f"{float(value):.2%}"
     return value if isinstance(value, str) else json.dumps(value)
 
 

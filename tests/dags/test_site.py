@@ -67,6 +67,49 @@ def test_a_document_that_is_not_built_yet_says_so(visitor: TestClient) -> None:
     assert (answer.status_code, "Not built yet" in answer.text) == (404, True)
 
 
+PAGE = """<html><head><link href="https://a.example/bootstrap.css"></head><body>
+<img src="https://assets.example/logo-long.png?d=20250102T030405Z"><span class="h6">Status:</span>
+<i class="x"></i> Failed
+<td><div>Evaluated Expectations</div></td><td id="c-2"><div class="s">17</div></td>
+<td><div>Unsuccessful Expectations</div></td><td id="c-3"><div class="s">2</div></td></body></html>"""
+
+
+@pytest.fixture
+def audits(docs: Path) -> Path:
+    """The data docs with two audits of one suite."""
+    root = docs / "data_docs"
+    for stamp in ("20250102T030405.000001Z", "20250103T030405.000001Z"):
+        folder = root / "validations" / "market_data_quality" / "ohlcv-1a" / stamp
+        folder.mkdir(parents=True)
+        (folder / "page.html").write_text(PAGE)
+    (root / "index.html").write_text(PAGE)
+    return root
+
+
+def test_the_data_docs_begin_with_a_list_of_the_audits_newest_first(audits: Path, visitor: TestClient) -> None:
+    text = visitor.get("/data_docs/").text
+
+    assert text.index("2025-01-03 03:04:05") < text.index("2025-01-02 03:04:05")
+    assert '<td class="failed">Failed</td><td>17</td><td>2</td>' in text
+    address = "/data_docs/validations/market_data_quality/ohlcv-1a/20250103T030405.000001Z/page.html"
+    assert address in text
+    assert visitor.get(address).status_code == 200
+
+
+def test_an_audits_page_can_be_read_without_another_server(audits: Path, visitor: TestClient) -> None:
+    [address, *_] = [path.relative_to(audits).as_posix() for path in audits.rglob("page.html")]
+
+    text = visitor.get(f"/data_docs/{address}").text
+
+    assert text.index("<style>") < text.index("bootstrap.css"), "the page's own style wins where it can be had"
+    assert "assets.example" not in text
+    assert "/marketlake/data_docs/static/images/logo-long.png" in text
+
+
+def test_data_docs_without_an_audit_show_what_is_there(docs: Path, visitor: TestClient) -> None:
+    assert "Not built yet" in visitor.get("/data_docs/").text
+
+
 @pytest.mark.parametrize("path", ["/dbt/..%2f..%2fsecret.txt", "/dbt/%2e%2e/%2e%2e/secret.txt", "/logs/", "/nothing"])
 def test_nothing_outside_the_documents_is_served(visitor: TestClient, path: str) -> None:
     answer = visitor.get(path)
@@ -85,12 +128,14 @@ def test_a_page_that_asks_the_library_needs_a_login(visitor: TestClient, library
 
 
 def test_coverage_is_shown_as_a_table_with_its_command(user: TestClient, library: Library) -> None:
-    library.answer("coverage", {"markets": [{"symbol": "<BTC>", "missing": 3, "holes": [1], "end": None}]})
+    library.answer(
+        "coverage", {"markets": [{"symbol": "<BTC>", "missing": 3, "coverage": 0.995, "holes": [1], "end": None}]}
+    )
 
     text = user.get("/coverage?dataset=ohlcv").text
 
     assert library.calls == [["coverage", "--dataset", "ohlcv", "--json"]]
-    assert "<td>&lt;BTC&gt;</td><td>3</td>" in text
+    assert "<td>&lt;BTC&gt;</td><td>3</td><td>99.50%</td>" in text
     assert "bin/marketlake coverage --dataset ohlcv" in text
 
 
