@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from marketlake.errors import UnavailableError
 from marketlake.ledger import table_lease
 from marketlake.settings import Settings
 from tests.databases import environment_of
+from tests.subprocesses import with_library
 
 HOLDER = (
     "import time\n"
@@ -60,11 +60,8 @@ def test_whoever_waits_too_long_is_told_who_holds_it(settings: Settings, caplog:
 
 
 def test_a_killed_holder_loses_its_lease(settings: Settings, postgres_of_module: PostgresAddress, home: Path) -> None:
-    plugins = Path(__file__).resolve().parents[3] / "plugins"
-    environment = {**os.environ, **environment_of(postgres_of_module), "MARKETLAKE_HOME": str(home)}
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER], cwd=plugins, env=environment, stdout=subprocess.PIPE, text=True
-    )
+    environment = with_library(**environment_of(postgres_of_module), MARKETLAKE_HOME=str(home))
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER], env=environment, stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
     with pytest.raises(UnavailableError), table_lease(settings, "bronze.ohlcv", wait_seconds=0.5):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from marketlake.errors import WindowError
 from marketlake.instants import DAY, Window, parse_window
 from marketlake.planning.window import window_of_run
+from tests.subprocesses import with_library
 
 ONE_AM = (datetime(2025, 1, 2, 1, tzinfo=UTC), datetime(2025, 1, 3, 1, tzinfo=UTC))
 NOW = datetime(2025, 3, 1, 12, 30, tzinfo=UTC)
@@ -90,8 +90,7 @@ def test_the_window_module_imports_nothing_that_airflow_lacks() -> None:
         "heavy = {'psycopg', 'pyarrow', 'pydantic', 'yaml', 'ccxt', 'deltalake', 'httpx'}\n"
         "sys.exit(', '.join(heavy & set(sys.modules)) or None)"
     )
-    plugins = Path(__file__).resolve().parents[3] / "plugins"
 
-    done = subprocess.run([sys.executable, "-c", code], cwd=plugins, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], env=with_library(), capture_output=True, text=True, timeout=60)
 
     assert done.returncode == 0, done.stderr

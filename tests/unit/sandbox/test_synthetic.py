@@ -13,6 +13,7 @@ from marketlake.sandbox import SyntheticMarket
 from marketlake.sandbox.archives import parse_path, published_ms, unzipped
 from marketlake.sandbox.listings import DAY_MS, SPOT, UM, Listing
 from marketlake.sandbox.market import ArchivePath, Ask, Record
+from tests.subprocesses import with_library
 
 NOW = 1_738_411_231_457  # 2025-02-01 12:00:31.457
 JANUARY = 1_735_689_600_000
@@ -64,7 +65,7 @@ def test_another_process_makes_the_same_market(market: SyntheticMarket, btc: Lis
         f"print(m.klines(l, '15m', Ask({NOW}, limit=100)), hashlib.sha256(a).hexdigest())"
     )
     said = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd="plugins"
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=with_library()
     ).stdout.strip()
     archive = market.archive(path_of("data/spot/daily/aggTrades/BTCUSDT/BTCUSDT-aggTrades-2025-01-05.zip"))
     assert archive is not None
