@@ -36,7 +36,11 @@ class UnknownExchangeError(UnknownNameError):
 
 
 class UnknownSymbolError(UnknownNameError):
-    """The symbol is not listed by the exchange, or fits several markets."""
+    """The symbol is not listed by the exchange, or fits several markets; `is_unlisted`: a newer list may have it."""
+
+    def __init__(self, message: str, *, is_unlisted: bool = False) -> None:
+        super().__init__(message)
+        self.is_unlisted = is_unlisted
 
 
 class WindowError(UsageError):
@@ -67,6 +71,11 @@ class SetupError(MarketlakeError):
     """The machine lacks something: Java, a package, disk space, a free port."""
 
     is_retryable = False
+
+
+def closed_source(source: str, seconds: float, reason: str) -> str:
+    """Return the sentence for a source that refused us and is left alone for a while."""
+    return f"{source} is not asked for {seconds:.0f} s more, run it again after that; last answer: {reason}"
 
 
 def one_of(what: str, value: object, known: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ import time
 from datetime import datetime
 from typing import Protocol
 
+from marketlake.errors import UnavailableError, closed_source
 from marketlake.instants import Clock, OffsetClock
 
 _WINDOW_SECONDS = 60.0
@@ -16,7 +17,11 @@ class RequestBudget(Protocol):
     """Weight that may be spent per minute, for each scope of an exchange."""
 
     def draw(self, scope: str, weight: int) -> float:
-        """Take the weight and return 0, or return the seconds to wait before asking again."""
+        """Take the weight and return 0, or return the seconds to wait before asking again.
+
+        Raises:
+            UnavailableError: the source is closed.
+        """
         ...
 
     def report_used(self, scope: str, used: int) -> None:
@@ -31,6 +36,10 @@ class RequestBudget(Protocol):
         """Let nobody draw from the scope before the instant."""
         ...
 
+    def close_source(self, scope: str, instant: datetime, reason: str) -> None:
+        """Let every draw before the instant fail at once: the source refuses, so waiting for it is of no use."""
+        ...
+
 
 class LocalBudget:
     """A budget of this process alone: for a clock reading, a command without a lake, or a test."""
@@ -42,11 +51,15 @@ class LocalBudget:
         self._limits: dict[str, int] = {}
         self._used: dict[str, tuple[int, int]] = {}
         self._blocked: dict[str, datetime] = {}
+        self._closed: dict[str, tuple[datetime, str]] = {}
 
     def draw(self, scope: str, weight: int) -> float:
-        """Take the weight and return 0, or return the seconds to wait before asking again."""
+        """Take the weight and return 0, or return the seconds to wait before asking again; raises as the protocol."""
         with self._lock:
             now = self._clock.now()
+            closed_until, reason = self._closed.get(scope, (now, ""))
+            if closed_until > now:
+                raise UnavailableError(closed_source(scope, (closed_until - now).total_seconds(), reason))
             blocked = self._blocked.get(scope)
             if blocked is not None and blocked > now:
                 return (blocked - now).total_seconds()
@@ -72,6 +85,11 @@ class LocalBudget:
         """Let nobody draw from the scope before the instant."""
         with self._lock:
             self._blocked[scope] = max(instant, self._blocked.get(scope, instant))
+
+    def close_source(self, scope: str, instant: datetime, reason: str) -> None:
+        """Let every draw before the instant fail at once."""
+        with self._lock:
+            self._closed[scope] = (instant, reason)
 
     def _minute(self, scope: str) -> tuple[int, int]:
         minute = int(time.time() // _WINDOW_SECONDS)

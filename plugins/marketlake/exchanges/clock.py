@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 
 from marketlake.errors import SetupError
 from marketlake.exchanges.protocol import ExchangeClient
-from marketlake.instants import Clock, OffsetClock
 from marketlake.settings import ClockSettings
 
 _LOG = logging.getLogger(__name__)
@@ -23,17 +22,16 @@ class ClockReading:
     read_at: datetime
 
 
-def measure_clock(client: ExchangeClient, *, clock: Clock | None = None) -> ClockReading:
-    """Ask the exchange's clock once; the answer is taken to be from the middle of the request.
+def measure_clock(client: ExchangeClient) -> ClockReading:
+    """Ask the exchange's clock once; the answer is taken to be from the middle of the request that it answers.
 
     Raises:
         UnavailableError: the exchange does not answer.
+        UnreadableBodyError: what answers gives no time.
     """
-    clock = clock or OffsetClock()
-    before = clock.now()
     server = client.server_time()
-    after = clock.now()
-    return ClockReading(before + (after - before) / 2 - server.instant, server.market, after)
+    middle = server.requested_at + (server.received_at - server.requested_at) / 2
+    return ClockReading(middle - server.instant, server.market, server.received_at)
 
 
 def run_offset(reading: ClockReading, settings: ClockSettings) -> timedelta:

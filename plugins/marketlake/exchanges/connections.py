@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
+
+import httpx
 
 from marketlake.errors import UnknownExchangeError
 from marketlake.exchanges.budget import LocalBudget, RequestBudget
-from marketlake.exchanges.http import Requester, http_client
+from marketlake.exchanges.http import LIVE, MARKET_HEADER, Requester, http_client
 from marketlake.exchanges.protocol import ExchangeClient
 from marketlake.exchanges.registry import EXCHANGES, ExchangeEntry, exchange_named
 from marketlake.instants import Clock, OffsetClock
@@ -33,19 +36,33 @@ def open_client(
     *,
     budget: RequestBudget | None = None,
     clock: Clock | None = None,
+    market: str | None = None,
+    stop: threading.Event | None = None,
     known: Mapping[str, ExchangeEntry] = EXCHANGES,
 ) -> ExchangeClient:
     """Return a client of the exchange; close it after use.
 
-    Without a budget it uses one of this process; `clock` stamps what it receives, by default the machine's.
+    Without a budget it uses one of this process; `clock` stamps what it receives, by default the machine's; `market` is
+    the only one whose answers are taken; setting `stop` ends its pauses.
 
     Raises:
         UnknownExchangeError: as `exchange_settings`.
     """
     entry, section = exchange_named(exchange, known=known), exchange_settings(settings, exchange, known=known)
     scopes = entry.capabilities.weight_scopes
-    requester = open_requester(settings, exchange, section, scopes=scopes, budget=budget, clock=clock)
+    requester = open_requester(
+        settings, exchange, section, scopes=scopes, budget=budget, clock=clock, market=market, stop=stop
+    )
     return entry.client(section, requester)
+
+
+def market_behind(address: str, *, timeout_seconds: float) -> str | None:
+    """Return the market that an address says it is in whatever it answers, None where nothing answers."""
+    try:
+        with http_client(timeout_seconds=timeout_seconds) as http:
+            return str(http.get(address).headers.get(MARKET_HEADER, LIVE))
+    except httpx.HTTPError:
+        return None
 
 
 def open_requester(
@@ -56,6 +73,8 @@ def open_requester(
     scopes: tuple[str, ...],
     budget: RequestBudget | None = None,
     clock: Clock | None = None,
+    market: str | None = None,
+    stop: threading.Event | None = None,
 ) -> Requester:
     """Return a requester with a connection pool of its own; one request waits at most as long as a job may take."""
     return Requester(
@@ -66,4 +85,6 @@ def open_requester(
         clock=clock or OffsetClock(),
         retry_base_seconds=section.retry_base_seconds,
         deadline_seconds=settings.orchestration.job_timeout_minutes * _SECONDS_A_MINUTE,
+        market=market,
+        stop=stop,
     )

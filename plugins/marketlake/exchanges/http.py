@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import ssl
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,8 @@ from typing import Any, Generic, TypeVar
 import certifi
 import httpx
 
-from marketlake.exchanges.answers import Action, Verdict, judge
+from marketlake.errors import OtherMarketError
+from marketlake.exchanges.answers import FORBIDDEN_PAUSE, Action, Verdict, judge
 from marketlake.exchanges.breaker import CircuitBreaker
 from marketlake.exchanges.budget import RequestBudget
 from marketlake.exchanges.failures import (
@@ -30,6 +32,9 @@ from marketlake.instants import Clock, format_instant
 RETRIES = 5
 JITTER = 0.2
 MAX_CONNECTIONS = 32
+# Every answer of a sandbox says whose it is; one that says nothing is the real exchange.
+MARKET_HEADER = "x-marketlake-market"
+LIVE = "live"
 _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
@@ -71,7 +76,8 @@ class Requester:
     """Sends the requests of one exchange; safe to share between threads.
 
     `scopes` are all budget scopes of the exchange: a ban stops all of them. `deadline_seconds` bounds how long one
-    request may wait for the budget or a ban. `sleep` and `jitter` are what they say.
+    request may wait for the budget or a ban. `market` is the one that every answer must come from (None: any). Once
+    `stop` is set, no pause goes on and no request begins. `sleep` and `jitter` are what they say.
     """
 
     def __init__(
@@ -84,7 +90,9 @@ class Requester:
         clock: Clock,
         retry_base_seconds: float = 1.0,
         deadline_seconds: float = 3600.0,
-        sleep: Callable[[float], None] = time.sleep,
+        market: str | None = None,
+        stop: threading.Event | None = None,
+        sleep: Callable[[float], object] | None = None,
         jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self.http = http
@@ -94,7 +102,9 @@ class Requester:
         self._scopes = scopes
         self._base = retry_base_seconds
         self._deadline = time.monotonic() + deadline_seconds
-        self._sleep = sleep
+        self._market = market
+        self._stop = stop or threading.Event()
+        self._sleep = sleep or self._stop.wait
         self._jitter = jitter
         self._breakers = {scope: CircuitBreaker(f"{exchange} {scope}") for scope in scopes}
 
@@ -104,6 +114,7 @@ class Requester:
         Raises:
             RequestFailedError, UnreadableBodyError: no good answer after five retries.
             MarketRefusedError: the exchange refuses the parameters.
+            OtherMarketError: the answer is another market's.
             SourceClosedError, SourceDisabledError: the source is not to be asked now, or from here.
         """
         return self.perform(call.url, lambda: self._once(call, read), scope=call.scope, weight=call.weight)
@@ -112,6 +123,7 @@ class Requester:
         """Try `once` until its answer is good, as the table of answers says; raises as `get`."""
         breaker, retries = self._breakers[scope], 0
         while True:
+            self._check_stop()
             breaker.check()
             self._draw(scope, weight, what)
             attempt = self._try(once)
@@ -122,7 +134,7 @@ class Requester:
                 self._stop_calls(attempt.verdict)
                 continue
             if attempt.verdict.action is not Action.RETRY:
-                raise self._refusal(what, attempt.verdict, breaker)
+                raise self._refusal(what, scope, attempt.verdict, breaker)
             if retries == RETRIES:
                 breaker.failed(attempt.verdict.summary)
                 raise attempt.unreadable or RequestFailedError(
@@ -130,8 +142,35 @@ class Requester:
                 )
             pause = self._base * 2**retries * self._jitter(1 - JITTER, 1 + JITTER)
             _LOG.warning("%s: %s; again in %.1f s", what, attempt.verdict.summary, pause)
-            self._sleep(pause)
+            self.pause(pause)
             retries += 1
+
+    def pause(self, seconds: float) -> None:
+        """Wait, but not longer than until the step is stopped.
+
+        Raises:
+            SourceClosedError: it was stopped.
+        """
+        self._sleep(seconds)
+        self._check_stop()
+
+    def check_market(self, url: str, headers: Mapping[str, str]) -> None:
+        """Make sure that an answer comes from the market that feeds the lake, before anything of it is used.
+
+        Raises:
+            OtherMarketError: it does not.
+        """
+        found = headers.get(MARKET_HEADER, LIVE)
+        if self._market is not None and found != self._market:
+            raise OtherMarketError(
+                f"{url} is the market {found!r}, this lake is fed by {self._market!r}; point all addresses of "
+                f"exchanges.{self._exchange} (rest_url, futures_rest_url, archive_url) at the lake's market, or use "
+                f"another MARKETLAKE_HOME"
+            )
+
+    def _check_stop(self) -> None:
+        if self._stop.is_set():
+            raise SourceClosedError(f"{self._exchange} is not asked any more: this step is being stopped")
 
     def _try(self, once: Callable[[], Attempt[_T]]) -> Attempt[_T]:
         try:
@@ -150,11 +189,14 @@ class Requester:
         if verdict.action is not Action.ACCEPT:
             return Attempt(verdict)
         url = str(answer.request.url)
+        self.check_market(url, answer.headers)
         try:
             body = read(answer.content.decode("utf-8"))
         except ValueError as error:
             why = f"unreadable body ({error}): {text[:120]!r}"
-            unreadable = UnreadableBodyError(f"{url} gave an {why}", url=url, body=text, received_at=received_at)
+            advice = "a proxy or a maintenance page may have answered: check the address, or run it again later"
+            message = f"{url} gave an {why}; {advice}"
+            unreadable = UnreadableBodyError(message, url=url, body=text, received_at=received_at)
             return Attempt(Verdict(Action.RETRY, timedelta(0), why), unreadable=unreadable)
         response = Response(
             url=url,
@@ -178,7 +220,7 @@ class Requester:
                 )
             if wait > 1:
                 _LOG.info("%s %s: waiting %.1f s for the request budget", self._exchange, scope, wait)
-            self._sleep(wait)
+            self.pause(wait)
 
     def _stop_calls(self, verdict: Verdict) -> None:
         pause = max(verdict.pause, timedelta(seconds=self._base))
@@ -187,7 +229,10 @@ class Requester:
         for scope in self._scopes:
             self.budget.block_until(scope, until, verdict.summary)
 
-    def _refusal(self, what: str, verdict: Verdict, breaker: CircuitBreaker) -> Exception:
+    def _refusal(self, what: str, scope: str, verdict: Verdict, breaker: CircuitBreaker) -> Exception:
+        if verdict.action in (Action.CLOSE_SOURCE, Action.DISABLE_SOURCE):
+            # Other processes, and this one's next clients, have a breaker of their own.
+            self.budget.close_source(scope, datetime.now(UTC) + FORBIDDEN_PAUSE, verdict.summary)
         if verdict.action is Action.CLOSE_SOURCE:
             breaker.close_source(verdict.pause.total_seconds(), verdict.summary)
             return SourceClosedError(f"{what} is forbidden; not asked again for 5 minutes. Answer: {verdict.summary}")

@@ -42,10 +42,15 @@ class Page:
 
 @dataclass(frozen=True)
 class ServerTime:
-    """The exchange's clock and the market behind the address: `live`, or what a sandbox calls itself."""
+    """The exchange's clock and the market behind the address: `live`, or what a sandbox calls itself.
+
+    `requested_at` and `received_at` are those of the request that was answered, without the pauses before it.
+    """
 
     instant: datetime
     market: str
+    requested_at: datetime
+    received_at: datetime
 
 
 @dataclass(frozen=True)

@@ -196,7 +196,7 @@ class _Fetch:
         if not missing:
             return
         try:
-            reading = measure_clock(client, clock=self._run.clock)
+            reading = measure_clock(client)
         except MarketlakeError as error:
             for task in missing:
                 self._landed(task, [failed_answer(task, self._run.clock.now(), str(error))])

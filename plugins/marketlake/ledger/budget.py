@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 import psycopg
 from psycopg.rows import class_row
 
+from marketlake.errors import UnavailableError, closed_source
 from marketlake.instants import Clock, OffsetClock
 
 # Until the exchange's own figure is known; no exchange here allows less.
@@ -52,21 +53,27 @@ def draw(
 
     `ceiling` is the share of the published limit that may be used (0.8), `now` the exchange's time (default: the
     machine's). A request heavier than the ceiling goes through alone, in a minute of its own.
+
+    Raises:
+        UnavailableError: the source refused somebody here and is closed for now.
     """
     now = now or OffsetClock().now()
     minute = now.replace(second=0, microsecond=0)
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute(_INSERT, [exchange, scope, minute, LIMIT_BEFORE_PUBLISHED])
         row = cursor.execute(
-            "select window_start, used_weight, limit_weight, blocked_until from ops.request_budget"
+            "select window_start, used_weight, limit_weight, blocked_until, is_closed, reason from ops.request_budget"
             " where exchange = %s and scope = %s for update",
             [exchange, scope],
         ).fetchone()
         if row is None:
             raise RuntimeError(f"the budget row of {exchange} {scope} vanished")
-        window_start, used, limit, blocked_until = row
+        window_start, used, limit, blocked_until, is_closed, reason = row
         if blocked_until is not None and blocked_until > now:
-            return float((blocked_until - now).total_seconds())
+            left = float((blocked_until - now).total_seconds())
+            if is_closed:
+                raise UnavailableError(closed_source(f"{exchange} {scope}", left, reason or "none"))
+            return left
         if window_start != minute and not _is_slightly_ahead(window_start, minute):
             window_start, used = minute, 0
         if used and used + weight > int(limit * ceiling):
@@ -111,15 +118,27 @@ def set_limit(connection: psycopg.Connection, exchange: str, scope: str, limit: 
     )
 
 
-def block_until(connection: psycopg.Connection, exchange: str, scope: str, instant: datetime, reason: str) -> None:
-    """Let no process draw from the scope before the instant (exchange's clock, UTC); a longer block stays."""
+def block_until(
+    connection: psycopg.Connection,
+    exchange: str,
+    scope: str,
+    instant: datetime,
+    reason: str,
+    *,
+    is_closed: bool = False,
+) -> None:
+    """Let no process draw from the scope before the instant (exchange's clock, UTC); a longer block stays.
+
+    With `is_closed` a draw fails at once instead of being told to wait.
+    """
     minute = OffsetClock().now().replace(second=0, microsecond=0) - _MINUTE
     connection.execute(_INSERT, [exchange, scope, minute, LIMIT_BEFORE_PUBLISHED])
     connection.execute(
-        "update ops.request_budget set blocked_until = %(instant)s, reason = %(reason)s, updated_at = clock_timestamp()"
+        "update ops.request_budget set blocked_until = %(instant)s, reason = %(reason)s, is_closed = %(is_closed)s,"
+        " updated_at = clock_timestamp()"
         " where exchange = %(exchange)s and scope = %(scope)s"
         " and (blocked_until is null or blocked_until < %(instant)s)",
-        {"exchange": exchange, "scope": scope, "instant": instant, "reason": reason},
+        {"exchange": exchange, "scope": scope, "instant": instant, "reason": reason, "is_closed": is_closed},
     )
 
 
@@ -171,6 +190,11 @@ class SharedBudget:
         """Let nobody draw from the scope before the instant."""
         with self._turn:
             block_until(self._connection, self._exchange, scope, instant, reason)
+
+    def close_source(self, scope: str, instant: datetime, reason: str) -> None:
+        """Let every draw from the scope before the instant fail at once, in all processes."""
+        with self._turn:
+            block_until(self._connection, self._exchange, scope, instant, reason, is_closed=True)
 
 
 def _is_slightly_ahead(window_start: datetime, minute: datetime) -> bool:

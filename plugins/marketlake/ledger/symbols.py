@@ -46,7 +46,7 @@ def resolve_symbol(
             raise UnknownSymbolError(f"symbol {typed!r} is ambiguous: it may be {_listing(chosen)}; write one of these")
     if named:
         return _of_the_dataset(named[0], typed, instruments, dataset)
-    raise UnknownSymbolError(_unknown(typed, instruments, dataset))
+    raise UnknownSymbolError(_unknown(typed, instruments, dataset), is_unlisted=True)
 
 
 def _alias(wanted: str, aliases: Mapping[str, str]) -> str:

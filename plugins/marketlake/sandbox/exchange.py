@@ -69,7 +69,7 @@ class Exchange:
         if endpoint is not None and verdict is not None:
             used = str(verdict.used)
             answer = answer.with_headers({"X-MBX-USED-WEIGHT": used, "X-MBX-USED-WEIGHT-1M": used})
-        answer = _broken(answer, hits)
+        answer = _broken(answer.with_headers({MARKET_HEADER: self.market.name}), hits)
         self._write_down(request, answer, weight, now_ms, hits)
         return await send(request, answer)
 
@@ -115,7 +115,7 @@ class Exchange:
             answer = json_answer(self._own_figures(endpoint, endpoint.answer(self.market, parameters)))
         except refusals.RefusalError as refusal:
             return refusal_answer(refusal)
-        return answer.with_headers({MARKET_HEADER: self.market.name}) if endpoint.name == "time" else answer
+        return answer
 
     def _own_figures(self, endpoint: Endpoint, body: Any) -> Any:
         """Give the time as a skewed clock has it, and the weight limit that is really enforced."""

@@ -29,8 +29,15 @@ class TestClock:
         assert reply.json == {"serverTime": NOON + 30_000}
         assert reply.headers["X-Marketlake-Market"] == "synthetic:7"
 
-    def test_only_the_time_says_it(self, get: Ask) -> None:
-        assert "X-Marketlake-Market" not in get("/api/v3/ping").headers
+    @pytest.mark.parametrize(
+        "path",
+        [
+            *("/api/v3/ping", KLINES, "/api/v3/klines?symbol=NOSUCH&interval=1h", "/fapi/v1/fundingRate"),
+            *("/data/spot/monthly/klines/BTCUSDT/1d/BTCUSDT-1d-2024-12.zip", "/data/nothing.zip.CHECKSUM", "/nothing"),
+        ],
+    )
+    def test_every_other_answer_says_it_too(self, get: Ask, path: str) -> None:
+        assert get(path).headers["X-Marketlake-Market"] == "synthetic:7"
 
     def test_data_follow_the_clock(self, sandbox: Sandbox, get: Ask) -> None:
         before = get(KLINES).json

@@ -103,6 +103,7 @@ def make_requester(waits: Waits) -> Iterator[Callable[..., Requester]]:
         *scopes: str,
         budget: LocalBudget | None = None,
         deadline_seconds: float = 3600,
+        market: str | None = None,
         jitter: Callable[[float, float], float] = lambda low, high: (low + high) / 2,
     ) -> Requester:
         http = http_client(timeout_seconds=5)
@@ -114,6 +115,7 @@ def make_requester(waits: Waits) -> Iterator[Callable[..., Requester]]:
             budget=budget or LocalBudget(),
             clock=OffsetClock(),
             deadline_seconds=deadline_seconds,
+            market=market,
             sleep=waits,
             jitter=jitter,
         )

@@ -16,20 +16,9 @@ from marketlake.settings import ClockSettings
 NOON = parse_instant("2025-02-20T12:00:00Z")
 
 
-class SteppingClock:
-    """Goes on by two seconds at each reading."""
-
-    def __init__(self) -> None:
-        self.at = NOON - timedelta(seconds=2)
-
-    def now(self) -> datetime:
-        self.at += timedelta(seconds=2)
-        return self.at
-
-
 class ClientAt:
     def __init__(self, instant: datetime, market: str = "live") -> None:
-        self._time = ServerTime(instant, market)
+        self._time = ServerTime(instant, market, NOON, NOON + timedelta(seconds=2))
 
     def server_time(self) -> ServerTime:
         return self._time
@@ -40,7 +29,7 @@ def reading(seconds: float) -> ClockReading:
 
 
 def test_the_deviation_is_local_minus_exchange_at_the_middle_of_the_request() -> None:
-    measured = measure_clock(ClientAt(NOON - timedelta(seconds=4), "recorded"), clock=SteppingClock())  # type: ignore[arg-type]
+    measured = measure_clock(ClientAt(NOON - timedelta(seconds=4), "recorded"))  # type: ignore[arg-type]
 
     assert (measured.deviation, measured.market) == (timedelta(seconds=5), "recorded")
 

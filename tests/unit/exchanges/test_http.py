@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable
 
 import pytest
 
+from marketlake.errors import OtherMarketError, UnavailableError
 from marketlake.exchanges.budget import LocalBudget
 from marketlake.exchanges.failures import (
     MarketRefusedError,
@@ -15,7 +18,8 @@ from marketlake.exchanges.failures import (
     SourceDisabledError,
     UnreadableBodyError,
 )
-from marketlake.exchanges.http import Call, Requester
+from marketlake.exchanges.http import Call, Requester, http_client
+from marketlake.instants import OffsetClock
 from tests.unit.exchanges.conftest import PreparedServer, Waits
 
 Make = Callable[..., Requester]
@@ -106,6 +110,51 @@ def test_a_forbidden_source_is_left_alone(server: PreparedServer, make_requester
         requester.get(call(server), read=json.loads)
 
     assert (len(server.requests), waits.seconds) == (1, [])
+
+
+@pytest.mark.parametrize(("status", "said"), [(403, "HTTP 403"), (451, "HTTP 451")])
+def test_a_source_that_refuses_is_left_alone_by_other_clients_of_the_budget_too(
+    server: PreparedServer, make_requester: Make, waits: Waits, status: int, said: str
+) -> None:
+    server.add("/x", status, "<html>no</html>")
+    budget = LocalBudget()
+    with pytest.raises(UnavailableError):
+        make_requester(budget=budget).get(call(server), read=json.loads)
+
+    with pytest.raises(UnavailableError, match=rf"spot is not asked for (299|300) s more, run it again.*{said}"):
+        make_requester(budget=budget).get(call(server), read=json.loads)
+
+    assert (len(server.requests), waits.seconds) == (1, [])
+
+
+def test_an_answer_of_another_market_is_not_used(server: PreparedServer, make_requester: Make) -> None:
+    server.add("/x", 200, "[]", X_Marketlake_Market="synthetic:7")
+    server.add("/x", 200, "[]")
+    requester = make_requester(market="synthetic:7")
+
+    assert requester.get(call(server), read=json.loads).body == []
+    with pytest.raises(OtherMarketError, match=r"/x is the market 'live', this lake is fed by 'synthetic:7'; point"):
+        requester.get(call(server), read=json.loads)
+
+
+def test_a_step_that_is_stopped_does_not_wait_for_the_end_of_a_ban(server: PreparedServer) -> None:
+    server.add("/x", 429, "{}", Retry_After="600")
+    stop = threading.Event()
+    requester = Requester(
+        http_client(timeout_seconds=5),
+        exchange="binance",
+        scopes=("spot",),
+        budget=LocalBudget(),
+        clock=OffsetClock(),
+        stop=stop,
+    )
+    threading.Timer(0.3, stop.set).start()
+    started = time.monotonic()
+
+    with pytest.raises(SourceClosedError, match="this step is being stopped"):
+        requester.get(call(server), read=json.loads)
+
+    assert time.monotonic() - started < 30
 
 
 def test_a_restricted_source_is_disabled_with_the_exchanges_reason(

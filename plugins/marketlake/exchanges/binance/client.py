@@ -18,16 +18,15 @@ from marketlake.exchanges.binance.instruments import (
     spot_instruments,
     weight_limit,
 )
+from marketlake.exchanges.epochs import instant_of_epoch
 from marketlake.exchanges.failures import MarketRefusedError
-from marketlake.exchanges.http import Call, Requester
+from marketlake.exchanges.http import LIVE, MARKET_HEADER, Call, Requester
 from marketlake.exchanges.protocol import Page, Response, ServerTime
-from marketlake.instants import Window, from_epoch_ms, to_epoch_ms
+from marketlake.instants import Window, to_epoch_ms
 from marketlake.settings import Exchange
 from marketlake.timeframes import grid_count, timeframe_length
 from marketlake.work import Instrument, Market
 
-MARKET_HEADER = "x-marketlake-market"
-LIVE = "live"
 USED_WEIGHT_HEADER = "x-mbx-used-weight-1m"
 # fundingRate is not weighed but shares 500 calls in 5 minutes with fundingInfo; exchangeInfo does not publish that.
 FUNDING_SCOPE = "usdm_funding"
@@ -78,7 +77,8 @@ class Client:
     def server_time(self) -> ServerTime:
         """Return the exchange's clock and the market behind the address; `live` unless a header says otherwise."""
         response = self._get("rest_url", "/api/v3/time", scope="spot", weight=1, read=_read_time)
-        return ServerTime(from_epoch_ms(response.body), response.headers.get(MARKET_HEADER, LIVE))
+        market = response.headers.get(MARKET_HEADER, LIVE)
+        return ServerTime(response.body, market, response.requested_at, response.received_at)
 
     def instruments(self) -> list[Instrument]:
         """Return the spot and USD-M markets, and take over the published request limits."""
@@ -122,8 +122,10 @@ class Client:
             read=_read_list,
         )
         if dataset == "ohlcv":
-            return Page(response, len(response.body), _after_last(response.body, 0, timeframe_length(timeframe)))
-        return Page(response, len(response.body), _after_last(response.body, "fundingTime", _MILLISECOND))
+            following = _after_last(response.body, 0, window, timeframe_length(timeframe))
+        else:
+            following = _after_last(response.body, "fundingTime", window, _MILLISECOND)
+        return Page(response, len(response.body), following)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -165,11 +167,14 @@ def _endpoint(dataset: str, market: Market) -> Endpoint:
     return endpoint
 
 
-def _read_time(text: str) -> int:
+def _read_time(text: str) -> datetime:
     tree = json.loads(text)
     if not isinstance(tree, dict) or not isinstance(tree.get("serverTime"), int):
         raise ValueError("no serverTime")
-    return int(tree["serverTime"])
+    instant = instant_of_epoch(tree["serverTime"])
+    if instant is None:
+        raise ValueError(f"serverTime {str(tree['serverTime'])[:30]} is no instant")
+    return instant
 
 
 def _read_list(text: str) -> list[Any]:
@@ -179,13 +184,14 @@ def _read_list(text: str) -> list[Any]:
     return tree
 
 
-def _after_last(rows: list[Any], place: Any, step: timedelta) -> datetime | None:
-    instants = [instant for row in rows if (instant := _instant(row, place)) is not None]
-    return from_epoch_ms(max(instants)) + step if instants else None
+def _after_last(rows: list[Any], place: Any, window: Window, step: timedelta) -> datetime | None:
+    """Return where the next page starts; a row whose time is garbled or not before the window's end tells nothing."""
+    instants = [instant for row in rows if (instant := _instant(row, place)) is not None and instant < window.end]
+    return max(instants) + step if instants else None
 
 
-def _instant(row: Any, place: Any) -> int | None:
+def _instant(row: Any, place: Any) -> datetime | None:
     try:
-        return int(row[place])
-    except (KeyError, IndexError, TypeError, ValueError):
+        return instant_of_epoch(int(row[place]))
+    except (ArithmeticError, LookupError, TypeError, ValueError):
         return None

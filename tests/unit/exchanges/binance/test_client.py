@@ -13,10 +13,11 @@ import pytest
 from marketlake.errors import ConfigError, UnknownNameError
 from marketlake.exchanges.binance.client import ENDPOINTS, Client
 from marketlake.exchanges.budget import LocalBudget
-from marketlake.exchanges.failures import MarketRefusedError
-from marketlake.exchanges.http import Requester
+from marketlake.exchanges.clock import measure_clock
+from marketlake.exchanges.failures import MarketRefusedError, UnreadableBodyError
+from marketlake.exchanges.http import Requester, http_client
 from marketlake.exchanges.registry import EXCHANGES
-from marketlake.instants import Window, from_epoch_ms, parse_instant
+from marketlake.instants import OffsetClock, Window, from_epoch_ms, parse_instant, to_epoch_ms
 from marketlake.settings import Exchange
 from marketlake.work import Market
 from tests.unit.exchanges.conftest import PreparedServer
@@ -75,13 +76,42 @@ def test_the_recorded_page_with_the_outage_is_taken_whole(
 def test_the_next_page_starts_one_timeframe_after_the_last_row_in_whatever_order_rows_come(
     client: Client, server: PreparedServer
 ) -> None:
-    server.add(
-        "/api/v3/klines", 200, json.dumps([[7200000 + 3600000, "1"], [3600000, "1"], ["damaged"], {}, [7200000]])
-    )
+    start = to_epoch_ms(MARCH.start)
+    rows = [[start + 7200000 + 3600000, "1"], [start + 3600000, "1"], ["damaged"], {}, [start + 7200000]]
+    server.add("/api/v3/klines", 200, json.dumps(rows))
 
     page = client.page("ohlcv", SPOT, timeframe="1h", window=MARCH)
 
-    assert page.next_since == from_epoch_ms(4 * 3600000)
+    assert page.next_since == MARCH.start + timedelta(hours=4)
+
+
+@pytest.mark.parametrize("time", [10**15 * 9, 10**30, -1, 0, "x", None, 1e300, [1]])
+def test_a_row_with_an_absurd_time_does_not_move_the_next_page(
+    client: Client, server: PreparedServer, time: object
+) -> None:
+    server.add("/api/v3/klines", 200, json.dumps([[to_epoch_ms(MARCH.start), "1"], [time, "1"]]))
+
+    page = client.page("ohlcv", SPOT, timeframe="1h", window=MARCH)
+
+    assert (page.row_count, page.next_since) == (2, MARCH.start + timedelta(hours=1))
+
+
+@pytest.mark.parametrize("per_ms", [1, 1_000, 1_000_000])
+def test_the_next_page_is_found_whatever_unit_the_times_have(
+    client: Client, server: PreparedServer, per_ms: int
+) -> None:
+    server.add("/api/v3/klines", 200, json.dumps([[to_epoch_ms(MARCH.start) * per_ms, "1"]]))
+
+    page = client.page("ohlcv", SPOT, timeframe="1h", window=MARCH)
+
+    assert page.next_since == MARCH.start + timedelta(hours=1)
+
+
+def test_an_absurd_server_time_is_an_unreadable_body(client: Client, server: PreparedServer) -> None:
+    server.add("/api/v3/time", 200, json.dumps({"serverTime": 10**17 * 99}))
+
+    with pytest.raises(UnreadableBodyError, match=r"serverTime 9900.* is no instant.*check the address"):
+        client.server_time()
 
 
 def test_an_empty_page_has_no_next(client: Client, server: PreparedServer) -> None:
@@ -180,3 +210,18 @@ def test_a_missing_address_is_named(make_requester: Make) -> None:
 
     with pytest.raises(ConfigError, match=r"exchanges\.binance\.futures_rest_url is empty"):
         client.page("ohlcv", PERPETUAL, timeframe="1h", window=MARCH)
+
+
+def test_pauses_before_the_answer_do_not_count_as_the_clocks_deviation(server: PreparedServer) -> None:
+    now = OffsetClock().now()
+    server.add("/api/v3/time", 429, "{}", Retry_After="2")
+    server.add("/api/v3/time", 200, json.dumps({"serverTime": to_epoch_ms(now) + 2000}))
+    with http_client(timeout_seconds=5) as http:
+        requester = Requester(
+            http, exchange="binance", scopes=("spot", "usdm"), budget=LocalBudget(), clock=OffsetClock()
+        )
+
+        deviation = measure_clock(Client(Exchange(rest_url=server.url), requester)).deviation
+
+    # Half of the two seconds would be the error if the whole call were taken for the request.
+    assert abs(deviation.total_seconds()) < 0.9
