@@ -23,6 +23,7 @@ from marketlake.exchanges.zip_member import ZipMember, csv_member
 from marketlake.instants import format_instant
 from marketlake.landing import LandingArea, StoredFile
 from marketlake.landing.area import file_digest, storage_errors
+from marketlake.landing.locks import file_lock
 
 ARCHIVE_SCOPE = "archive"
 _CHECKSUM = re.compile(r"([0-9a-f]{64})\s+\*?(\S+)\s*")
@@ -75,13 +76,15 @@ class ArchiveDownloader:
         """Land the archive, or say why not: `absent`, `checksum_mismatch`, or `downloaded` with the zip's damage.
 
         A file that is landed already is not downloaded again while its published checksum is the same. One that is
-        wrong is moved aside and downloaded once more.
+        wrong is moved aside and downloaded once more. Another process that downloads the same file is waited for.
 
         Raises:
             UnavailableError, UnreadableBodyError: the archive's server gave no usable answer.
+            OtherMarketError: it is another market's.
             SetupError: no space is left.
         """
-        with self._locks[path]:
+        landing_path = self._area.archive_path(self._exchange, self._dataset, path)
+        with self._locks[path], file_lock(self._area.partial(landing_path), pause=self._requester.pause):
             return self._landed_and_confirmed(path) or self._download(path)
 
     def _landed_and_confirmed(self, path: str) -> ArchiveOutcome | None:
@@ -156,10 +159,11 @@ class ArchiveDownloader:
         answer = self._requester.http.get(url)
         now = self._requester.clock.now()
         verdict = judge(answer.status_code, answer.headers, answer.text, now=now, is_file=True)
+        if verdict.action not in (Action.ACCEPT, Action.ABSENT):
+            return Attempt(verdict)
+        self._requester.check_market(url, answer.headers)
         if verdict.action is Action.ABSENT:
             return Attempt(verdict, _Checksum(None))
-        if verdict.action is not Action.ACCEPT:
-            return Attempt(verdict)
         match = _CHECKSUM.fullmatch(answer.text)
         if match is None or match[2] != name:
             why = f"expected '<sha256>  {name}', was {answer.text[:120]!r}"
@@ -177,7 +181,11 @@ class ArchiveDownloader:
                 body = answer.read().decode("utf-8", "replace")
                 now = self._requester.clock.now()
                 verdict = judge(answer.status_code, answer.headers, body, now=now, is_file=True)
-                return Attempt(verdict, _Download(False) if verdict.action is Action.ABSENT else None)
+                if verdict.action is not Action.ABSENT:
+                    return Attempt(verdict)
+                self._requester.check_market(url, answer.headers)
+                return Attempt(verdict, _Download(False))
+            self._requester.check_market(url, answer.headers)
             _write_stream(answer, partial)
         with partial.open("rb") as stream:
             start = stream.read(2048)

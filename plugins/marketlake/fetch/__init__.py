@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from marketlake.fetch.step import FetchSummary, fetch
+from marketlake.fetch.step import fetch
+from marketlake.fetch.summary import FetchSummary
 
 __all__ = ["FetchSummary", "fetch"]

@@ -45,9 +45,9 @@ def rest_answer(task: FetchTask, stored: StoredFile) -> Answer:
     return _answer(task, ANSWERED, received_at, files=(file,), window=window)
 
 
-def absent_answer(task: FetchTask, at: datetime) -> Answer:
-    """Return the answer of an archive that does not exist (yet)."""
-    return _answer(task, ABSENT, at)
+def absent_answer(task: FetchTask, at: datetime, error: str | None = None) -> Answer:
+    """Return the answer of an archive that does not exist (yet), or with an error that of one that is held."""
+    return _answer(task, ABSENT, at, error=error)
 
 
 def failed_answer(

@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 
 from marketlake.crash import crash_point
-from marketlake.errors import MarketlakeError, SetupError
+from marketlake.errors import DataError, MarketlakeError, OtherMarketError, SetupError
 from marketlake.exchanges.archives import ArchiveDownloader, ArchiveOutcome
-from marketlake.exchanges.protocol import ArchiveLayout
+from marketlake.exchanges.protocol import ArchiveLayout, Readers
 from marketlake.fetch.answers import absent_answer, archive_answer, failed_answer
 from marketlake.instants import Clock
+from marketlake.landing import LandingArea
 from marketlake.ledger.archive_files import ArchiveFile, archive_file, record_archive
+from marketlake.ledger.quality_logs import log_quality_event
 from marketlake.work import Answer, FetchTask
 
 UNCHANGED = "unchanged"
@@ -24,10 +26,12 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ArchiveSource:
-    """What archive tasks need: the downloader, the layout of paths, the run's clock, the ledger."""
+    """What archive tasks need: the downloader, the layout of paths, the files' readers, the run's clock, the ledger."""
 
     downloader: ArchiveDownloader
     layout: ArchiveLayout
+    readers: Readers
+    area: LandingArea
     clock: Clock
     connection: psycopg.Connection
 
@@ -44,13 +48,14 @@ class ArchiveDownloads:
         """Begin downloading in the background."""
         for task in tasks:
             loaded = self._loaded_sha256(task) if task.reason == "reissue" else None
-            self._futures[self._pool.submit(_download, self._source.downloader, task, loaded)] = task
+            self._futures[self._pool.submit(_download, self._source, task, loaded)] = task
 
     def finish(self, *, landed: Callable[[FetchTask, list[Answer]], None]) -> list[FetchTask]:
-        """Wait for all; `landed` hears of each one's answer. Returns the absent ones that REST may answer.
+        """Wait for all; `landed` hears of each one's answer. Returns the absent and held ones that REST may answer.
 
         Raises:
             SetupError: no space is left.
+            OtherMarketError: the archives are another market's than the one that feeds the lake.
         """
         fall_back = []
         for future in as_completed(self._futures):
@@ -70,7 +75,7 @@ class ArchiveDownloads:
         at = self._source.clock.now()
         try:
             outcome = future.result()
-        except SetupError:
+        except (SetupError, OtherMarketError):
             raise
         except MarketlakeError as error:
             self._record(task, ArchiveOutcome("pending", error=str(error)))
@@ -78,11 +83,14 @@ class ArchiveDownloads:
         if outcome.status == UNCHANGED:
             return []
         self._record(task, outcome)
-        if outcome.stored is not None:
+        if outcome.error is None and outcome.stored is not None:
             return [archive_answer(task, outcome.stored)]
-        if outcome.status == "absent":
+        if outcome.error is None:
             return [absent_answer(task, at)]
         _LOG.error("%s is not loaded: %s", task.archive_path, outcome.error)
+        self._log_event(task, outcome)
+        if outcome.stored is not None and task.may_fall_back:
+            return [absent_answer(task, at, outcome.error)]
         return [failed_answer(task, at, f"{task.archive_path}: {outcome.error}")]
 
     def _record(self, task: FetchTask, outcome: ArchiveOutcome) -> None:
@@ -108,12 +116,44 @@ class ArchiveDownloads:
             ),
         )
 
+    def _log_event(self, task: FetchTask, outcome: ArchiveOutcome) -> None:
+        log_quality_event(
+            self._source.connection,
+            "validation_failed",
+            exchange=task.exchange,
+            symbol=task.market.symbol,
+            timeframe=task.timeframe,
+            details={
+                "archive": _path(task),
+                "status": outcome.status,
+                "error": outcome.error,
+                "published_sha256": outcome.published_sha256,
+                "computed_sha256": outcome.computed_sha256,
+            },
+        )
+
     def _loaded_sha256(self, task: FetchTask) -> str | None:
         known = archive_file(self._source.connection, task.exchange, _path(task))
         return known.loaded_sha256 if known else None
 
 
-def _download(downloader: ArchiveDownloader, task: FetchTask, loaded_sha256: str | None) -> ArchiveOutcome:
+def _download(source: ArchiveSource, task: FetchTask, loaded_sha256: str | None) -> ArchiveOutcome:
+    outcome = _landed(source.downloader, task, loaded_sha256)
+    if outcome.stored is None:
+        return outcome
+    # The load reads all files of a manifest or none: one that its reader would hold must not get there.
+    answer = archive_answer(task, outcome.stored)
+    [file] = answer.files
+    path = source.area.absolute(file.path)
+    try:
+        for _ in source.readers.read_batches(task.dataset, path, file=file, answer=answer, with_payload=False):
+            pass
+    except DataError as error:
+        return replace(outcome, status="downloaded", error=str(error))
+    return outcome
+
+
+def _landed(downloader: ArchiveDownloader, task: FetchTask, loaded_sha256: str | None) -> ArchiveOutcome:
     path = _path(task)
     stored = downloader.landed_by_run(path)
     if stored is not None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from marketlake.crash import crash_point
-from marketlake.errors import DataError, MarketlakeError, SetupError
+from marketlake.errors import DataError, MarketlakeError, OtherMarketError, SetupError
 from marketlake.exchanges.failures import MarketRefusedError, UnreadableBodyError
 from marketlake.exchanges.protocol import ExchangeClient, Page, Response
 from marketlake.fetch.answers import failed_answer, rest_answer, window_meta
@@ -20,21 +21,29 @@ from marketlake.work import Answer, FetchTask, LandedFile
 REQUESTS_IN_FLIGHT = 8
 # Enough to keep the requests busy while one page is retried, few enough to hold in memory.
 PAGES_AHEAD = 32
+# What a body that is JSON and yet not what was asked for can raise where a page is made of it.
+_GARBLED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
 class RestSource:
-    """What REST tasks need: the client, where to land, the run's clock and how far it is from the exchange's."""
+    """What REST tasks need: the client, where to land, the run's clock and how far it is from the exchange's.
+
+    `attempt` numbers the manifest that the answers go to, `stop` ends the pauses of requests in flight.
+    """
 
     client: ExchangeClient
     area: LandingArea
     clock: Clock
     run_id: str
     exchange_ahead: timedelta
+    attempt: int = 1
+    stop: threading.Event = field(default_factory=threading.Event)
 
-    def segment_path(self, task: FetchTask) -> str:
+    def segment_path(self, task: FetchTask, *, part: str = "") -> str:
         """Return where the task's responses land."""
-        return self.area.segment_path(task.exchange, task.dataset, run_id=self.run_id, task_id=task.task_id)
+        names = {"run_id": self.run_id, "task_id": task.task_id + part}
+        return self.area.segment_path(task.exchange, task.dataset, **names, attempt=self.attempt)
 
 
 @dataclass(frozen=True)
@@ -61,11 +70,12 @@ def fetch_rest(
 ) -> None:
     """Fetch the tasks; `landed` hears of each one's answers as it is done, in the order of the tasks.
 
-    A task whose source stops answering keeps what it has: an answered part and a failed rest. A market that the
+    A task keeps what it got: its answered parts, and a failed answer for each hole between them. A market that the
     exchange refuses is not asked again.
 
     Raises:
         SetupError: no space is left.
+        OtherMarketError: another market answers than the one that feeds the lake.
     """
     refused: dict[str, str] = {}
     pool = ThreadPoolExecutor(REQUESTS_IN_FLIGHT, thread_name_prefix="rest")
@@ -79,6 +89,9 @@ def fetch_rest(
                 if part.is_last:
                     landed(part.task, writer.finish())
                     crash_point("fetch.task_landed")
+    except BaseException:
+        source.stop.set()  # a request that waits out a ban would keep the pool for an hour
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -90,7 +103,7 @@ def _parts(
         windows = _page_windows(source, task, refused)
         for place, window in enumerate(windows):
             is_refused = task.market.symbol in refused
-            pages = None if is_refused else pool.submit(_pages, source, task, window)
+            pages = None if is_refused else pool.submit(_usable_pages, source, task, window)
             yield _Part(task, window, pages, place == 0, place == len(windows) - 1)
 
 
@@ -112,6 +125,16 @@ def _ahead(parts: Iterator[_Part]) -> Iterator[_Part]:
     yield from waiting
 
 
+def _usable_pages(source: RestSource, task: FetchTask, window: Window) -> list[Page]:
+    try:
+        return _pages(source, task, window)
+    except _GARBLED as error:
+        what = f"{task.market.symbol} {task.timeframe or task.dataset} {window}"
+        raise DataError(
+            f"{what}: the answer cannot be used ({type(error).__name__}: {error}); run the same command again"
+        ) from error
+
+
 def _pages(source: RestSource, task: FetchTask, window: Window) -> list[Page]:
     """Ask until the window's end; a page that ends early is followed by one that starts after its last row."""
     pages, since = list[Page](), window.start
@@ -127,62 +150,57 @@ def _pages(source: RestSource, task: FetchTask, window: Window) -> list[Page]:
     return pages
 
 
+@dataclass(frozen=True)
+class _Hole:
+    """A range of a task without an answer, why, and the body that stayed unreadable there, if one did."""
+
+    window: Window
+    error: str
+    unreadable: UnreadableBodyError | None
+
+
 class _TaskWriter:
-    """Writes one task's segment while its pages come in, until one fails."""
+    """Writes one task's responses while its pages come in: a segment for each stretch without a failure."""
 
     def __init__(self, source: RestSource, task: FetchTask, refused: dict[str, str]) -> None:
         self._source = source
         self._task = task
         self._refused = refused
+        self._answers: list[Answer] = []
         self._segment: Segment | None = None
         self._last: Response | None = None
-        self._failed_from: datetime | None = None
-        self._error = ""
-        self._unreadable: UnreadableBodyError | None = None
+        self._start = task.window.start
+        self._hole: _Hole | None = None
+        self._segments = self._bodies = 0
 
     def take(self, part: _Part) -> None:
-        """Append the part's responses, or note its failure; what comes after a failure is left out."""
-        if self._failed_from is not None:
-            return
+        """Append the part's responses, or note its failure."""
         if part.pages is None:
-            self._fail(part, self._refused[self._task.market.symbol])
+            self._fail(part.window, self._refused[self._task.market.symbol], None)
             return
         try:
-            for page in part.pages.result():
-                self._append(page.response)
-        except SetupError:
+            pages = part.pages.result()
+        except (SetupError, OtherMarketError):
             raise
         except MarketlakeError as error:
             if isinstance(error, MarketRefusedError):
                 self._refused.setdefault(self._task.market.symbol, str(error))
-            self._unreadable = error if isinstance(error, UnreadableBodyError) else None
-            self._fail(part, str(error))
+            self._fail(part.window, str(error), error if isinstance(error, UnreadableBodyError) else None)
+            return
+        self._end_hole()
+        for page in pages:
+            self._append(page.response)
 
     def finish(self) -> list[Answer]:
-        """Close the segment and return the answers: the answered part, the failed rest, or both."""
-        answers = list[Answer]()
-        end = self._failed_from or self._task.window.end
-        if self._segment is not None and self._last is not None:
-            stored = self._segment.finish(
-                {
-                    "url": self._last.url.split("?")[0],
-                    "source_ref": self._last.source_ref,
-                    "received_at": format_instant(self._last.received_at),
-                    "window": window_meta(Window(self._task.window.start, end)),
-                    "run_id": self._source.run_id,
-                    "task_id": self._task.task_id,
-                }
-            )
-            answers.append(rest_answer(self._task, stored))
-        if self._failed_from is not None:
-            rest = Window(self._failed_from, self._task.window.end)
-            at, files = self._source.clock.now(), self._unreadable_files()
-            answers.append(failed_answer(self._task, at, self._error, window=rest, files=files))
-        return answers
+        """Close the last segment or hole and return the answers in the order of their windows."""
+        self._end_segment(self._task.window.end)
+        self._end_hole()
+        return self._answers
 
     def _append(self, response: Response) -> None:
         if self._segment is None:
-            self._segment = Segment(self._source.area, self._source.segment_path(self._task))
+            self._segments += 1
+            self._segment = Segment(self._source.area, self._path("", self._segments))
         self._last = response
         self._segment.append(
             {
@@ -198,28 +216,56 @@ class _TaskWriter:
             }
         )
 
-    def _fail(self, part: _Part, error: str) -> None:
-        self._failed_from, self._error = part.window.start, error
+    def _end_segment(self, end: datetime) -> None:
+        if self._segment is None or self._last is None:
+            return
+        stored = self._segment.finish(
+            {
+                "url": self._last.url.split("?")[0],
+                "source_ref": self._last.source_ref,
+                "received_at": format_instant(self._last.received_at),
+                "window": window_meta(Window(self._start, end)),
+                "run_id": self._source.run_id,
+                "task_id": self._task.task_id,
+            }
+        )
+        self._answers.append(rest_answer(self._task, stored))
+        self._segment = None
 
-    def _unreadable_files(self) -> tuple[LandedFile, ...]:
+    def _fail(self, window: Window, error: str, unreadable: UnreadableBodyError | None) -> None:
+        self._end_segment(window.start)
+        if self._hole is None:
+            self._hole = _Hole(window, error, unreadable)
+        else:
+            kept = self._hole.unreadable or unreadable
+            self._hole = replace(self._hole, window=Window(self._hole.window.start, window.end), unreadable=kept)
+
+    def _end_hole(self) -> None:
+        hole = self._hole
+        if hole is None:
+            return
+        files = () if hole.unreadable is None else (self._land_unreadable(hole.unreadable),)
+        at = self._source.clock.now()
+        self._answers.append(failed_answer(self._task, at, hole.error, window=hole.window, files=files))
+        self._start, self._hole = hole.window.end, None
+
+    def _land_unreadable(self, error: UnreadableBodyError) -> LandedFile:
         """Land the start of a body that stayed unreadable, so that the load can put it into the DLQ."""
-        error = self._unreadable
-        if error is None:
-            return ()
-        task = replace(self._task, task_id=f"{self._task.task_id}.unreadable")
+        self._bodies += 1
         received_at = format_instant(error.received_at)
         line = {"url": error.url, "received_at": received_at, "body": error.body}
-        with Segment(self._source.area, self._source.segment_path(task)) as segment:
+        with Segment(self._source.area, self._path(".unreadable", self._bodies)) as segment:
             segment.append(line)
             stored = segment.finish({"url": error.url, "received_at": received_at, "run_id": self._source.run_id})
-        return (
-            LandedFile(
-                path=stored.path,
-                sha256=stored.sha256,
-                bytes=stored.bytes,
-                url=error.url,
-                source_ref=error.url.split("?")[0],
-                received_at=error.received_at,
-                format="rest_unreadable",
-            ),
+        return LandedFile(
+            path=stored.path,
+            sha256=stored.sha256,
+            bytes=stored.bytes,
+            url=error.url,
+            source_ref=error.url.split("?")[0],
+            received_at=error.received_at,
+            format="rest_unreadable",
         )
+
+    def _path(self, part: str, number: int) -> str:
+        return self._source.segment_path(self._task, part=part if number == 1 else f"{part}.{number}")

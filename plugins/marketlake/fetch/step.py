@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,9 +23,10 @@ from marketlake.exchanges.registry import EXCHANGES, ExchangeEntry, exchange_nam
 from marketlake.fetch.answers import FAILED, failed_answer
 from marketlake.fetch.archive_tasks import ArchiveDownloads, ArchiveSource
 from marketlake.fetch.rest_tasks import RestSource, fetch_rest, landed_answer
+from marketlake.fetch.summary import FetchSummary, summary_of
 from marketlake.landing import LandingArea, manifests_of_run, read_manifest, seal_manifest
 from marketlake.ledger.budget import SharedBudget
-from marketlake.ledger.database import connect
+from marketlake.ledger.database import connect, lock_key
 from marketlake.ledger.feed_market import lake_market
 from marketlake.ledger.manifests import register_manifest
 from marketlake.ledger.runs import Run
@@ -36,29 +39,6 @@ PROGRESS_SECONDS = 5.0
 # A manifest is loaded as the kind of its strongest task.
 _KIND_OF_REASON = {"force": "force", "reissue": "reissue"}
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class FetchSummary:
-    """What one fetch came to: counts of tasks, of landed files and their bytes, and the failed answers' errors."""
-
-    run_id: str
-    exchange: str
-    dataset: str
-    tasks: int
-    answered: int
-    absent: int
-    failed: int
-    files: int
-    bytes: int
-    manifests: tuple[str, ...]
-    errors: tuple[str, ...]
-    seconds: float
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every source that was asked gave an answer."""
-        return self.failed == 0
 
 
 def fetch(
@@ -74,6 +54,7 @@ def fetch(
 
     Tasks that fail become `failed` answers and do not stop the others. A repeat asks only for what is not landed: after
     a crash the tasks without a file, after a sealed manifest the tasks that failed in it, under a further manifest.
+    Another process that does the same fetch is waited for.
 
     Raises:
         UnknownExchangeError: no such exchange.
@@ -83,29 +64,46 @@ def fetch(
     """
     started = time.monotonic()
     area = LandingArea(settings.lake_root)
-    sealed = manifests_of_run(area, exchange, dataset, run_id=run.run_id)
-    earlier = [read_manifest(path) for path in sealed]
     try:
-        tasks = tasks_of(connection, run.run_id, exchange=exchange, dataset=dataset)
-        todo = _not_answered(tasks, earlier)
-        for manifest, path in zip(earlier, sealed, strict=True):
-            register_manifest(connection, manifest, path)
-        if todo:
-            answers = _Fetch(connection, settings, run, exchange, dataset, area, known).answers(todo)
-            sealed += _seal(connection, area, run, answers, attempt=len(sealed) + 1, names=(exchange, dataset))
+        with _alone(connection, run.run_id, exchange, dataset):
+            sealed = manifests_of_run(area, exchange, dataset, run_id=run.run_id)
+            earlier = [read_manifest(path) for path in sealed]
+            tasks = tasks_of(connection, run.run_id, exchange=exchange, dataset=dataset)
+            todo = _not_answered(tasks, earlier)
+            for manifest, path in zip(earlier, sealed, strict=True):
+                register_manifest(connection, manifest, path)
+            if todo:
+                attempt = len(sealed) + 1
+                answers = _Fetch(connection, settings, run, exchange, dataset, area, known, attempt).answers(todo)
+                sealed += _seal(connection, area, run, answers, attempt=attempt, names=(exchange, dataset))
     except psycopg.OperationalError as error:
         reason = str(error).strip().splitlines()[-1]
         raise UnavailableError(
             f"the ledger's database went away while {exchange} {dataset} was fetched: {reason}. Start it and run the "
             f"same command again; what is landed is kept"
         ) from None
-    summary = _summary(run, exchange, dataset, len(tasks), sealed, time.monotonic() - started)
+    summary = summary_of(run, exchange, dataset, len(tasks), sealed, time.monotonic() - started)
     _LOG.info(
         "%s %s: %d tasks, %d answered, %d absent, %d failed; %d files, %.1f MB in %.1f s",
         *(exchange, dataset, summary.tasks, summary.answered, summary.absent, summary.failed),
         *(summary.files, summary.bytes / 1e6, summary.seconds),
     )
     return summary
+
+
+@contextmanager
+def _alone(connection: psycopg.Connection, run_id: str, exchange: str, dataset: str) -> Iterator[None]:
+    """Let one process at a time fetch this: two would write the same segments and seal the same manifest."""
+    key = lock_key(f"fetch:{run_id}:{exchange}:{dataset}")
+    row = connection.execute("select pg_try_advisory_lock(%s)", [key]).fetchone()
+    if row is None or not row[0]:
+        _LOG.info("another process fetches %s %s of the run %s; waiting for it", exchange, dataset, run_id)
+        connection.execute("select pg_advisory_lock(%s)", [key])
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.execute("select pg_advisory_unlock(%s)", [key])
 
 
 class _Fetch:
@@ -120,6 +118,7 @@ class _Fetch:
         dataset: str,
         area: LandingArea,
         known: Mapping[str, ExchangeEntry],
+        attempt: int,
     ) -> None:
         self._connection = connection
         self._settings = settings
@@ -128,6 +127,9 @@ class _Fetch:
         self._dataset = dataset
         self._area = area
         self._known = known
+        self._attempt = attempt
+        self._feed = lake_market(connection)
+        self._stop = threading.Event()
         self._section = exchange_settings(settings, exchange, known=known)
         self._answers: dict[str, list[Answer]] = {}
         self._done = 0
@@ -136,27 +138,37 @@ class _Fetch:
     def answers(self, tasks: Sequence[FetchTask]) -> list[Answer]:
         """Return the answers to all tasks, in their order."""
         self._total = len(tasks)
-        downloads = self._start_archives([task for task in tasks if task.source == "archive"])
-        try:
-            self._rest([task for task in tasks if task.source == "rest"])
-            if downloads is not None:
-                fall_back = downloads.finish(landed=self._landed)
-                self._total += len(fall_back)
-                self._rest([replace(task, source="rest", archive_path=None) for task in fall_back])
-        finally:
-            if downloads is not None:
-                downloads.close()
+        with ExitStack() as stack:
+            downloads = self._start_archives([task for task in tasks if task.source == "archive"], stack)
+            try:
+                self._rest([task for task in tasks if task.source == "rest"])
+                if downloads is not None:
+                    fall_back = downloads.finish(landed=self._landed)
+                    self._total += len(fall_back)
+                    self._rest([replace(task, source="rest", archive_path=None) for task in fall_back])
+            except BaseException:
+                self._stop.set()  # what waits for a budget or a ban would be waited for
+                raise
         return [answer for task in tasks for answer in self._answers.get(task.task_id, [])]
 
-    def _start_archives(self, tasks: Sequence[FetchTask]) -> ArchiveDownloads | None:
-        layout = exchange_named(self._exchange, known=self._known).archives
+    def _start_archives(self, tasks: Sequence[FetchTask], stack: ExitStack) -> ArchiveDownloads | None:
+        entry = exchange_named(self._exchange, known=self._known)
+        layout = entry.archives
         if not tasks:
             return None
         if layout is None:
             raise DataError(f"{self._exchange} has no archives, but {tasks[0].task_id} asks for one; plan again")
         requester = open_requester(
-            self._settings, self._exchange, self._section, scopes=(ARCHIVE_SCOPE,), clock=self._run.clock
+            self._settings,
+            self._exchange,
+            self._section,
+            scopes=(ARCHIVE_SCOPE,),
+            budget=self._budget(stack),
+            clock=self._run.clock,
+            market=self._feed,
+            stop=self._stop,
         )
+        stack.callback(requester.http.close)
         downloader = ArchiveDownloader(
             self._area,
             requester,
@@ -165,27 +177,37 @@ class _Fetch:
             dataset=self._dataset,
             run_id=self._run.run_id,
         )
-        source = ArchiveSource(downloader, layout, self._run.clock, self._connection)
+        source = ArchiveSource(downloader, layout, entry.readers, self._area, self._run.clock, self._connection)
         downloads = ArchiveDownloads(source, workers=self._section.archive_workers)
+        stack.callback(downloads.close)
         downloads.start(tasks)
         return downloads
 
     def _rest(self, tasks: Sequence[FetchTask]) -> None:
         if not tasks:
             return
-        with connect(self._settings) as budget_connection:
-            # Pauses and minutes are real time, the same for every process, whatever clock its run follows.
-            budget = SharedBudget(budget_connection, self._exchange, ceiling=self._section.weight_ceiling)
+        with ExitStack() as stack:
             client = open_client(
-                self._settings, self._exchange, budget=budget, clock=self._run.clock, known=self._known
+                self._settings,
+                self._exchange,
+                budget=self._budget(stack),
+                clock=self._run.clock,
+                market=self._feed,
+                stop=self._stop,
+                known=self._known,
             )
-            try:
-                self._ask(client, tasks)
-            finally:
-                client.close()
+            stack.callback(client.close)
+            self._ask(client, tasks)
+
+    def _budget(self, stack: ExitStack) -> SharedBudget:
+        # Pauses and minutes are real time, the same for every process, whatever clock its run follows.
+        connection = stack.enter_context(connect(self._settings))
+        return SharedBudget(connection, self._exchange, ceiling=self._section.weight_ceiling)
 
     def _ask(self, client: ExchangeClient, tasks: Sequence[FetchTask]) -> None:
-        source = RestSource(client, self._area, self._run.clock, self._run.run_id, timedelta(0))
+        source = RestSource(
+            client, self._area, self._run.clock, self._run.run_id, timedelta(0), self._attempt, self._stop
+        )
         missing = list[FetchTask]()
         for task in tasks:
             landed = landed_answer(source, task)
@@ -197,16 +219,12 @@ class _Fetch:
             return
         try:
             reading = measure_clock(client)
+        except OtherMarketError:
+            raise
         except MarketlakeError as error:
             for task in missing:
                 self._landed(task, [failed_answer(task, self._run.clock.now(), str(error))])
             return
-        feed = lake_market(self._connection)
-        if feed is not None and reading.market != feed:
-            raise OtherMarketError(
-                f"{self._section.rest_url} is the market {reading.market!r}, this lake is fed by {feed!r}; set "
-                f"exchanges.{self._exchange}.rest_url back, or use another MARKETLAKE_HOME"
-            )
         fetch_rest(replace(source, exchange_ahead=-reading.deviation), missing, landed=self._landed)
 
     def _landed(self, task: FetchTask, answers: list[Answer]) -> None:
@@ -255,31 +273,3 @@ def _seal(
     path = seal_manifest(area, manifest, sealed_at=run.clock.now(), attempt=attempt)
     register_manifest(connection, read_manifest(path), path)
     return [path]
-
-
-def _summary(
-    run: Run, exchange: str, dataset: str, task_count: int, sealed: Sequence[Path], seconds: float
-) -> FetchSummary:
-    newest: dict[str, list[Answer]] = {}
-    for path in sealed:
-        manifest = read_manifest(path)
-        found: dict[str, list[Answer]] = {}
-        for answer in manifest.answers:
-            found.setdefault(answer.task_id, []).append(answer)
-        newest.update(found)
-    answers = [answer for several in newest.values() for answer in several]
-    files = {file.path: file for answer in answers for file in answer.files}
-    return FetchSummary(
-        run_id=run.run_id,
-        exchange=exchange,
-        dataset=dataset,
-        tasks=task_count,
-        answered=sum(any(a.status == "answered" for a in several) for several in newest.values()),
-        absent=sum(any(a.status == "absent" for a in several) for several in newest.values()),
-        failed=sum(any(a.status == FAILED for a in several) for several in newest.values()),
-        files=len(files),
-        bytes=sum(file.bytes for file in files.values()),
-        manifests=tuple(str(path) for path in sealed),
-        errors=tuple(dict.fromkeys(answer.error for answer in answers if answer.error)),
-        seconds=round(seconds, 3),
-    )

@@ -69,10 +69,13 @@ class LandingArea:
         """Return the path to which an archive with a wrong checksum is moved."""
         return f"{checked_name(exchange)}/{checked_name(dataset)}/aside/{archive_path}.{digest[:8]}"
 
-    def segment_path(self, exchange: str, dataset: str, *, run_id: str, task_id: str) -> str:
-        """Return the path of the REST responses of one task of one run."""
+    def segment_path(self, exchange: str, dataset: str, *, run_id: str, task_id: str, attempt: int = 1) -> str:
+        """Return the path of the REST responses of one task of one run.
+
+        A later attempt has its number in the name, as its manifest has: sealed manifests name the earlier file.
+        """
         names = (checked_name(name) for name in (exchange, dataset, "rest", run_id, task_id))
-        return "/".join(names) + ".jsonl"
+        return "/".join(names) + ("" if attempt == 1 else f"~{attempt}") + ".jsonl"
 
     def stored(self, path: str) -> StoredFile | None:
         """Return the landed file if it is whole: file and meta are there and their sizes agree; else None."""

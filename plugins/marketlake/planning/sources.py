@@ -16,7 +16,8 @@ MONTHLY, DAILY = "monthly", "daily"
 # How long after its period an archive may still be missing: Binance publishes days on the next day and months on the
 # first Monday of the next month. Asked earlier it would only be absent.
 PUBLISHED_AFTER = {DAILY: DAY, MONTHLY: timedelta(days=7)}
-# An archive that was absent, or whose checksum was wrong, is asked for again after this long.
+# An archive that was absent, whose checksum was wrong, or that is damaged or held is asked for again after this long.
+NOT_TO_BE_HAD = ("absent", "checksum_mismatch", "downloaded")
 ASK_AGAIN_AFTER = DAY
 # REST ranges are cut here, so that a failure in the middle of years does not cost all of them.
 MOST_PAGES_OF_A_TASK = 100
@@ -124,7 +125,7 @@ class Archives:
         if self.now < span.end + PUBLISHED_AFTER[period]:
             return False
         known = self.known.get(path)
-        if known is None or known.status not in ("absent", "checksum_mismatch") or known.checked_at is None:
+        if known is None or known.status not in NOT_TO_BE_HAD or known.checked_at is None:
             return True
         return known.checked_at + ASK_AGAIN_AFTER <= self.now
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,13 +15,14 @@ import pytest
 from marketlake.embedded_postgres import PostgresAddress
 from marketlake.errors import OtherMarketError, UnavailableError
 from marketlake.instants import parse_instant
-from marketlake.landing import verify_files
+from marketlake.landing import read_manifest, sealed_manifests, verify_files
 from marketlake.ledger.archive_files import archive_file
 from marketlake.ledger.budget import budgets, set_limit
 from marketlake.ledger.database import connect
 from marketlake.ledger.feed_market import claim_market
 from marketlake.ledger.manifests import manifests_waiting
 from marketlake.sandbox import Sandbox, SyntheticMarket
+from marketlake.work import FetchTask
 from tests.integration.fetch.world import (
     BTC,
     BTC_PERPETUAL,
@@ -299,11 +301,121 @@ def test_a_task_that_fails_half_way_keeps_the_answered_part(world: World) -> Non
 
     summary = world.fetch([rest_task(timeframe="1m", over=window("2025-02-15", "2025-02-20"))])
 
-    answered, failed = world.manifest(summary).answers
-    assert (answered.status, failed.status) == ("answered", "failed")
-    assert answered.window.end == failed.window.start
-    assert world.rows(answered).num_rows == (answered.window.length.total_seconds()) / 60
-    assert failed.window.end == window("2025-02-15", "2025-02-20").end
+    answered, failed, after = world.manifest(summary).answers
+    assert (answered.status, failed.status, after.status) == ("answered", "failed", "answered")
+    assert (answered.window.end, failed.window.end) == (failed.window.start, after.window.start)
+    for part in (answered, after):
+        assert world.rows(part).num_rows == (part.window.length.total_seconds()) / 60
+    assert after.window.end == window("2025-02-15", "2025-02-20").end
+
+
+@pytest.mark.parametrize("fault", ["unavailable", "html_ok"])
+def test_a_repeat_after_a_failure_half_way_leaves_what_the_first_attempt_sealed(world: World, fault: str) -> None:
+    world.sandbox.faults.add(fault, endpoint="klines", start="2025-02-17", end="2025-02-18")
+    run = world.run([rest_task(timeframe="1m", over=window("2025-02-15", "2025-02-20"))])
+    assert not world.fetch_run(run).is_complete
+    again = world.fetch_run(run)  # the same failure
+    world.sandbox.faults.clear()
+
+    last = world.fetch_run(run)
+
+    assert (again.failed, last.failed, len(last.manifests)) == (1, 0, 3)
+    for path in last.manifests:
+        verify_files(world.area, read_manifest(path))
+    [answer] = world.manifest(last).answers
+    assert world.rows(answer).num_rows == 5 * 1440
+
+
+def test_an_archive_whose_times_lie_outside_its_period_is_held_alone_and_rest_serves_it(world: World) -> None:
+    world.sandbox.faults.add("unit_switch", symbol="BTC/USDT", unit="s")
+    held, good = archive_task(start="2025-02-12"), archive_task(ETH, start="2025-02-12")
+
+    summary = world.fetch([held, good])
+
+    absent, rest, answered = world.manifest(summary).answers
+    assert [(one.source, one.status) for one in (absent, rest, answered)] == [
+        ("archive", "absent"),
+        ("rest", "answered"),
+        ("archive", "answered"),
+    ]
+    assert "is held: row 0 has time" in summary.errors[0]
+    assert (world.rows(rest).num_rows, summary.failed) == (24, 0)
+    known = archive_file(world.connection, "binance", held.archive_path or "")
+    assert known is not None
+    assert (known.status, "is held" in (known.error or "")) == ("downloaded", True)
+    events = world.connection.execute("select event_type, symbol, details from ops.data_quality_logs").fetchall()
+    assert [(event, symbol, details["archive"]) for event, symbol, details in events] == [
+        ("validation_failed", "BTC/USDT", held.archive_path)
+    ]
+
+
+def test_a_held_archive_that_may_not_fall_back_fails_its_own_task(world: World) -> None:
+    world.sandbox.faults.add("unit_switch", symbol="BTC/USDT", unit="s")
+
+    summary = world.fetch(
+        [archive_task(start="2025-02-12", may_fall_back=False), archive_task(ETH, start="2025-02-12")]
+    )
+
+    assert [(answer.status, len(answer.files)) for answer in world.manifest(summary).answers] == [
+        ("failed", 0),
+        ("answered", 1),
+    ]
+
+
+def test_a_forbidden_source_is_left_alone_by_the_next_fetch_too(world: World) -> None:
+    world.sandbox.faults.add("forbidden", endpoint="klines")
+    world.sandbox.faults.add("forbidden", endpoint="/data/")
+    first = world.fetch([rest_task(over=WEEK), archive_task(start="2025-02-12")])
+    world.sandbox.clear_requests()
+
+    again = world.fetch([rest_task(over=WEEK), archive_task(start="2025-02-12")])
+
+    assert (first.failed, again.failed, world.sandbox.requests()) == (2, 2, [])
+    for scope, error in zip(("archive", "spot"), sorted(again.errors), strict=True):
+        assert f"binance {scope} is not asked for" in error
+        assert "HTTP 403" in error
+
+
+@pytest.mark.parametrize("task", [rest_task(over=WEEK), archive_task(start="2025-02-12")])
+def test_two_processes_with_one_fetch_do_it_once(world: World, task: FetchTask) -> None:
+    world.sandbox.faults.add("slow", endpoint="klines" if task.source == "rest" else "/data/", seconds=1)
+    world.run([task], "both")
+
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: _fetch_in_a_process(world, "both"), range(2)))
+
+    assert [done.returncode for done in both] == [0, 0], [done.stderr for done in both]
+    assert len(set(world.data_requests())) == len(world.data_requests())
+    [path] = sealed_manifests(world.settings.lake_root)
+    verify_files(world.area, read_manifest(path))
+
+
+def test_two_processes_that_download_one_archive_take_turns(world: World) -> None:
+    world.sandbox.faults.add("slow", endpoint="/data/", seconds=1)
+    for name in ("one", "two"):
+        world.run([archive_task(timeframe="1m", start="2025-02-12")], name)
+
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda name: _fetch_in_a_process(world, name), ("one", "two")))
+
+    assert [done.returncode for done in both] == [0, 0], [done.stderr for done in both]
+    assert sum(path.endswith(".zip") for path in world.data_requests()) == 1
+    for path in sealed_manifests(world.settings.lake_root):
+        manifest = read_manifest(path)
+        assert [answer.status for answer in manifest.answers] == ["answered"]
+        verify_files(world.area, manifest)
+    assert list(world.area.folder.rglob("*.lock")) == list(world.area.folder.rglob("*.partial*")) == []
+
+
+@pytest.mark.parametrize("task", [rest_task(BTC_PERPETUAL, over=WEEK), archive_task(start="2025-02-12")])
+def test_another_market_behind_another_address_is_refused(world: World, task: FetchTask) -> None:
+    with Sandbox(SyntheticMarket(seed=8), clock=NOW, frozen=True) as other:
+        settings = settings_for(world.sandbox, futures_rest_url=other.url, archive_url=other.url)
+
+        with pytest.raises(OtherMarketError, match=r"'synthetic:8', this lake is fed by 'synthetic:7'; point all"):
+            world.fetch([task], settings=settings)
+
+    assert sealed_manifests(world.settings.lake_root) == []
 
 
 @pytest.mark.parametrize(("point", "requests_left"), [("fetch.task_landed:2", 6), ("fetch.before_seal", 0)])

@@ -6,17 +6,19 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from marketlake.errors import SetupError
-from marketlake.exchanges.failures import MarketRefusedError, RequestFailedError
+from marketlake.exchanges.failures import MarketRefusedError, RequestFailedError, SourceClosedError, UnreadableBodyError
 from marketlake.exchanges.protocol import Page, Response
 from marketlake.fetch.rest_tasks import REQUESTS_IN_FLIGHT, RestSource, fetch_rest, landed_answer
 from marketlake.instants import OffsetClock, Window, parse_instant, to_epoch_ms
 from marketlake.landing import LandingArea, segment_lines
+from marketlake.landing.area import file_digest
 from marketlake.timeframes import grid
 from marketlake.work import Answer, FetchTask, Market
 
@@ -71,6 +73,10 @@ def run(where: RestSource, *tasks: FetchTask) -> dict[str, list[Answer]]:
     answers: dict[str, list[Answer]] = {}
     fetch_rest(where, tasks, landed=lambda one, found: answers.update({one.task_id: found}))
     return answers
+
+
+def hours(first: int, end: int) -> Window:
+    return Window(START + HOUR * first, START + HOUR * end)
 
 
 def instants(where: RestSource, answer: Answer) -> list[int]:
@@ -133,15 +139,87 @@ def test_a_task_keeps_what_came_before_its_failure(tmp_path: Path) -> None:
 
     where = source(tmp_path, HourlyExchange(disturb=fail_late))
 
-    answered, failed = run(where, task())["t"]
+    answered, failed, after = run(where, task())["t"]
 
-    assert (answered.window, failed.window) == (
-        Window(START, START + HOUR * 50),
-        Window(START + HOUR * 50, START + HOUR * 100),
-    )
-    assert len(instants(where, answered)) == 50
+    assert [one.window for one in (answered, failed, after)] == [hours(0, 50), hours(50, 60), hours(60, 100)]
+    assert instants(where, answered) == [to_epoch_ms(START + HOUR * hour) for hour in range(50)]
+    assert instants(where, after) == [to_epoch_ms(START + HOUR * hour) for hour in range(60, 100)]
     assert (failed.status, failed.error, failed.files) == ("failed", "HTTP 503", ())
     assert landed_answer(where, task()) is None
+
+
+def test_neighbouring_failures_are_one_hole_and_bodies_of_several_holes_have_files_of_their_own(tmp_path: Path) -> None:
+    def garble(market: Market, window: Window) -> None:
+        if window.start in (START, START + HOUR * 10, START + HOUR * 40):
+            raise UnreadableBodyError("an unreadable body", url="http://x/?y", body="<html>", received_at=START)
+
+    where = source(tmp_path, HourlyExchange(disturb=garble))
+
+    answers = run(where, task())["t"]
+
+    assert [(one.status, one.window) for one in answers] == [
+        ("failed", hours(0, 20)),
+        ("answered", hours(20, 40)),
+        ("failed", hours(40, 50)),
+        ("answered", hours(50, 100)),
+    ]
+    files = [file.path for one in answers for file in one.files]
+    assert len(set(files)) == 4
+    assert all(where.area.stored(path) for path in files)
+
+
+@pytest.mark.parametrize(
+    "error", [OverflowError("date value out of range"), KeyError("x"), TypeError("no"), ValueError()]
+)
+def test_a_page_that_cannot_be_used_fails_its_window_and_the_other_tasks_go_on(
+    tmp_path: Path, error: Exception
+) -> None:
+    def garble(market: Market, window: Window) -> None:
+        if market == BTC:
+            raise error
+
+    answers = run(source(tmp_path, HourlyExchange(disturb=garble)), task(), task(ETH, task_id="e"))
+
+    [failed] = answers["t"]
+    assert (failed.status, failed.window) == ("failed", hours(0, 100))
+    assert f"the answer cannot be used ({type(error).__name__}" in (failed.error or "")
+    assert answers["e"][0].status == "answered"
+
+
+def test_a_later_attempt_leaves_the_files_of_the_earlier_one_as_they_are(tmp_path: Path) -> None:
+    def fail_late(market: Market, window: Window) -> None:
+        if window.start == START + HOUR * 50:
+            raise UnreadableBodyError("an unreadable body", url="http://x/?y", body="<html>", received_at=START)
+
+    first = source(tmp_path, HourlyExchange(disturb=fail_late))
+    before = {file.path: file.sha256 for one in run(first, task())["t"] for file in one.files}
+    second = replace(source(tmp_path, HourlyExchange()), attempt=2)
+
+    [answer] = run(second, task())["t"]
+
+    assert {path: file_digest(first.area.absolute(path)) for path in before} == before
+    assert answer.files[0].path not in before
+    assert landed_answer(second, task()) == answer
+
+
+def test_whoever_stops_a_fetch_does_not_wait_for_its_pauses(tmp_path: Path) -> None:
+    where = source(tmp_path, HourlyExchange())
+
+    def wait_for_a_ban(market: Market, window: Window) -> None:
+        if market == ETH:
+            assert where.stop.wait(60)
+            raise SourceClosedError("stopped")
+
+    where.client.disturb = wait_for_a_ban  # type: ignore[attr-defined]
+
+    def interrupt(one: FetchTask, answers: list[Answer]) -> None:
+        raise KeyboardInterrupt
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        fetch_rest(where, [task(), task(ETH, task_id="e")], landed=interrupt)
+
+    assert time.monotonic() - started < 30
 
 
 def test_a_landed_task_is_found_again_with_the_same_answer(tmp_path: Path) -> None:

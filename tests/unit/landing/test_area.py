@@ -26,6 +26,7 @@ def test_paths_are_those_of_the_layout(area: LandingArea) -> None:
     assert area.archive_path("binance", "ohlcv", ARCHIVE) == f"binance/ohlcv/archives/{ARCHIVE}"
     assert area.archive_path("binance", "ohlcv", ARCHIVE, digest=DIGEST).endswith("/BTCUSDT-1h-2025-01.abababab.zip")
     assert area.segment_path("binance", "ohlcv", run_id="cli__1", task_id="t") == "binance/ohlcv/rest/cli__1/t.jsonl"
+    assert area.segment_path("binance", "ohlcv", run_id="r", task_id="t", attempt=2).endswith("/r/t~2.jsonl")
     assert area.absolute("a/b") == Path(area.root) / "landing" / "a" / "b"
 
 
