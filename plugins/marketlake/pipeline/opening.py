@@ -5,25 +5,44 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import psycopg
 
-from marketlake.errors import UnavailableError, UsageError
-from marketlake.instants import Window
+from marketlake.errors import (
+    DataError,
+    MarketlakeError,
+    OtherMarketError,
+    UnavailableError,
+    UnknownSymbolError,
+    UsageError,
+    WindowError,
+)
+from marketlake.instants import Window, format_instant
 from marketlake.ledger.budget import SharedBudget
 from marketlake.ledger.feed_market import claim_market, lake_market
 from marketlake.ledger.instruments import instruments_of, instruments_refreshed_at, store_instruments
 from marketlake.ledger.runs import Run, create_run, newest_runs, run_named
 from marketlake.pipeline.request import BY_HAND, RunRequest, check_request
-from marketlake.planning.request import check_exchange, choose_series
+from marketlake.planning.request import Chosen, check_exchange, choose_series
 from marketlake.planning.window import window_of_run
-from marketlake.settings import Settings
+from marketlake.settings import Exchange, Settings
+
+if TYPE_CHECKING:
+    from marketlake.exchanges.clock import ClockReading
+    from marketlake.exchanges.protocol import ExchangeClient
 
 _LOG = logging.getLogger(__name__)
 INSTRUMENTS_ARE_FRESH_FOR = timedelta(days=1)
+# A symbol that a younger list lacks does not exist; an older list is refreshed once before it is said so.
+INSTRUMENTS_ARE_NEW_FOR = timedelta(hours=1)
+ASK_ADDRESS_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -58,13 +77,17 @@ def open_run(settings: Settings, connection: psycopg.Connection, opening: Openin
     request = check_request(opening.request, settings, has_window=has_window)
     for exchange in request.exchanges:
         check_exchange(exchange, settings)
-    check_storage(settings)
-    offsets = [_meet_exchange(settings, connection, exchange) for exchange in request.exchanges]
-    # The first exchange is the one whose clock a run may follow.
-    offset = offsets[0]
-    now = datetime.now(UTC) + offset
     run_id = opening.run_id or new_run_id(opening.kind)
-    run = Run(run_id, opening.kind, _window(opening, now), request.mode, request.to_json(), now, offset)
+    at = datetime.now(UTC)
+    draft = Run(run_id, opening.kind, None, request.mode, request.to_json(), at, timedelta(0))
+    is_missed = _misses_a_symbol(settings, connection, draft, request)
+    check_storage(settings)
+    meetings = [_meet_exchange(settings, connection, exchange, refresh=is_missed) for exchange in request.exchanges]
+    # The first exchange is the one whose clock a run may follow.
+    offset, ahead = meetings[0].offset, meetings[0].exchange_ahead
+    # What is closed is told by the exchange's clock (ING-06): a machine that is ahead must not ask for open candles.
+    now = datetime.now(UTC) + min(offset, ahead)
+    run = replace(draft, window=_window(opening, now), now=now, clock_offset=offset)
     check_symbols(settings, connection, run, request)
     return create_run(connection, run)
 
@@ -75,7 +98,12 @@ def check_symbols(settings: Settings, connection: psycopg.Connection, run: Run, 
     Raises:
         UnknownSymbolError: one does not; the text lists the candidates.
     """
-    chosen = choose_series(
+    for note in _choose(settings, connection, run, request).notes:
+        _LOG.info("%s", note)
+
+
+def _choose(settings: Settings, connection: psycopg.Connection, run: Run, request: RunRequest) -> Chosen:
+    return choose_series(
         connection,
         run,
         settings=settings,
@@ -84,8 +112,26 @@ def check_symbols(settings: Settings, connection: psycopg.Connection, run: Run, 
         symbols=request.symbols or None,
         timeframes=request.timeframes or None,
     )
-    for note in chosen.notes:
-        _LOG.info("%s", note)
+
+
+def _misses_a_symbol(settings: Settings, connection: psycopg.Connection, draft: Run, request: RunRequest) -> bool:
+    """Whether the ledger's lists of markets lack a symbol and are old enough that it may have been listed since.
+
+    Raises:
+        UnknownSymbolError: a list taken over just now lacks it, so that nobody need be called to know (GEN-04).
+    """
+    offset = _offset_of_newest_run(settings, connection)
+    now = draft.now + offset
+    if not all(instruments_of(connection, exchange, now) for exchange in request.exchanges):
+        return False
+    try:
+        _choose(settings, connection, replace(draft, now=now), request)
+    except UnknownSymbolError as error:
+        ages = [instruments_refreshed_at(connection, exchange) for exchange in request.exchanges]
+        if not error.is_unlisted or not any(_is_stale(age, now, INSTRUMENTS_ARE_NEW_FOR) for age in ages):
+            raise
+        return True
+    return False
 
 
 def known_run(connection: psycopg.Connection, run_id: str) -> Run | None:
@@ -117,46 +163,121 @@ def check_storage(settings: Settings) -> None:
         ) from None
 
 
-def _meet_exchange(settings: Settings, connection: psycopg.Connection, exchange: str) -> timedelta:
-    """Read the exchange's clock and identity, refresh its list of markets, and return the run's clock offset.
+@dataclass(frozen=True)
+class _Meeting:
+    """What a run adds to the machine's clock, and how far the exchange's clock is ahead of the machine's."""
 
-    Where the exchange does not answer, go on with what the ledger knows of it.
+    offset: timedelta
+    exchange_ahead: timedelta
+
+
+def _meet_exchange(
+    settings: Settings, connection: psycopg.Connection, exchange: str, *, refresh: bool = False
+) -> _Meeting:
+    """Read the exchange's clock and identity and refresh its list of markets if it is a day old or `refresh` says so.
+
+    Where the exchange does not answer, or not as an exchange, go on with what the ledger knows of it.
     """
-    from marketlake.exchanges.clock import measure_clock, run_offset
+    from marketlake.exchanges.clock import run_offset
+
+    try:
+        reading = _read_clock(settings, connection, exchange)
+    except (UnavailableError, DataError) as error:
+        return _meeting_from_memory(settings, connection, exchange, error)
+    offset = run_offset(reading, settings.clock)
+    _check_addresses(settings.exchanges[exchange], exchange, reading.market)
+    claim_market(connection, reading.market)
+    now = datetime.now(UTC) + offset
+    if refresh or _is_stale(instruments_refreshed_at(connection, exchange), now, INSTRUMENTS_ARE_FRESH_FOR):
+        _refresh_instruments(settings, connection, exchange, now)
+    return _Meeting(offset, -reading.deviation)
+
+
+def _read_clock(settings: Settings, connection: psycopg.Connection, exchange: str) -> ClockReading:
+    from marketlake.exchanges.clock import measure_clock
+
+    with _client(settings, connection, exchange) as client:
+        return measure_clock(client)
+
+
+def _refresh_instruments(settings: Settings, connection: psycopg.Connection, exchange: str, now: datetime) -> None:
+    try:
+        with _client(settings, connection, exchange, market=lake_market(connection)) as client:
+            store_instruments(connection, exchange, client.instruments(), now)
+    except (UnavailableError, DataError) as error:
+        if not instruments_of(connection, exchange, now):
+            raise
+        _LOG.warning("the list of %s's markets stays as it is: %s", exchange, error)
+
+
+@contextmanager
+def _client(
+    settings: Settings, connection: psycopg.Connection, exchange: str, *, market: str | None = None
+) -> Iterator[ExchangeClient]:
     from marketlake.exchanges.connections import open_client
 
     budget = SharedBudget(connection, exchange, ceiling=settings.exchanges[exchange].weight_ceiling)
-    client = open_client(settings, exchange, budget=budget)
+    client = open_client(settings, exchange, budget=budget, market=market)
     try:
-        reading = measure_clock(client)
-        offset = run_offset(reading, settings.clock)
-        claim_market(connection, reading.market)
-        now = datetime.now(UTC) + offset
-        if _is_stale(instruments_refreshed_at(connection, exchange), now):
-            store_instruments(connection, exchange, client.instruments(), now)
-        return offset
-    except UnavailableError as error:
-        return _offset_from_memory(settings, connection, exchange, error)
+        yield client
     finally:
         client.close()
 
 
-def _offset_from_memory(
-    settings: Settings, connection: psycopg.Connection, exchange: str, error: UnavailableError
-) -> timedelta:
-    runs = newest_runs(connection, limit=1)
-    offset = runs[0].clock_offset if runs and settings.clock.source == "exchange" else timedelta(0)
+def _check_addresses(section: Exchange, exchange: str, market: str) -> None:
+    """Refuse a made-up market whose other addresses are not its own: real rows would get in between.
+
+    Whoever feeds the lake, each answer is checked again when it comes; this tells of the mistake before anything is
+    fetched.
+
+    Raises:
+        OtherMarketError: an address is another market's, or nobody's.
+    """
+    from marketlake.exchanges.connections import market_behind
+    from marketlake.exchanges.http import LIVE
+
+    if market == LIVE:
+        return
+    rest = urlsplit(section.rest_url).netloc
+    for key in ("futures_rest_url", "archive_url"):
+        address = getattr(section, key)
+        if not address or urlsplit(address).netloc == rest:
+            continue
+        found = market_behind(address, timeout_seconds=min(section.request_timeout_seconds, ASK_ADDRESS_SECONDS))
+        if found != market:
+            raise OtherMarketError(
+                f"exchanges.{exchange}.rest_url is the market {market!r}, but {key} is {address}, "
+                f"{'which does not answer' if found is None else f'the market {found!r}'}; set all addresses of "
+                f"exchanges.{exchange} to one market"
+            )
+
+
+def _meeting_from_memory(
+    settings: Settings, connection: psycopg.Connection, exchange: str, error: MarketlakeError
+) -> _Meeting:
+    offset = _offset_of_newest_run(settings, connection)
     if lake_market(connection) is None or not instruments_of(connection, exchange, datetime.now(UTC) + offset):
         raise error
     _LOG.warning("%s does not answer (%s); going on with what is known of it, fetches will fail", exchange, error)
-    return offset
+    return _Meeting(offset, offset)
 
 
-def _is_stale(refreshed_at: datetime | None, now: datetime) -> bool:
-    return refreshed_at is None or not timedelta(0) <= now - refreshed_at < INSTRUMENTS_ARE_FRESH_FOR
+def _offset_of_newest_run(settings: Settings, connection: psycopg.Connection) -> timedelta:
+    runs = newest_runs(connection, limit=1)
+    return runs[0].clock_offset if runs and settings.clock.source == "exchange" else timedelta(0)
+
+
+def _is_stale(refreshed_at: datetime | None, now: datetime, fresh_for: timedelta) -> bool:
+    return refreshed_at is None or not timedelta(0) <= now - refreshed_at < fresh_for
 
 
 def _window(opening: Opening, now: datetime | None) -> Window | None:
     if opening.start is None and opening.end is None:
         return None
-    return window_of_run(start=opening.start, end=opening.end, now=now)
+    window = window_of_run(start=opening.start, end=opening.end, now=now)
+    if now is not None and window is not None and window.start >= now:
+        raise WindowError(
+            f"start must be before now, nothing exists yet; start was {format_instant(window.start)}, now is"
+            f" {format_instant(now)} by the run's clock"
+        )
+    return window

@@ -1,9 +1,16 @@
 """Each wrong request is one clear error with its exit code, before any data is asked for."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from marketlake.cli import main
+from marketlake.ledger.database import connect
+from marketlake.ledger.feed_market import lake_market
+from marketlake.pipeline.opening import Opening, open_run
+from marketlake.pipeline.request import RunRequest
 from marketlake.sandbox import Sandbox, SyntheticMarket
+from marketlake.settings import load_settings
 from tests.databases import environment_of, fresh_database
 
 WINDOW = ["--start", "2025-03-01", "--end", "2025-03-02"]
@@ -69,6 +76,91 @@ def test_an_end_alone_and_a_start_in_the_future_are_refused(world, capsys):
     assert "start must be given with an end" in said(capsys)
     assert main(["run", *CANDLES, "--start", "2031-01-01"]) == 2
     assert "start must be before end; start was 2031-01-01T00:00:00Z, end was 2025-03-05T06:" in said(capsys)
+    assert main(["run", *CANDLES, "--start", "2031-01-01", "--end", "2031-02-01"]) == 2
+    assert "start must be before now, nothing exists yet; start was 2031-01-01T00:00:00Z, now is 2025-03-05T06:" in (
+        said(capsys)
+    )
+
+
+def test_a_symbol_that_a_young_list_lacks_is_refused_without_a_call_and_an_older_list_is_refreshed_once(
+    world, capsys, postgres_server, monkeypatch
+):
+    with fresh_database(postgres_server) as empty:
+        for name, value in environment_of(empty).items():
+            monkeypatch.setenv(name, value)
+        assert main(["plan", *CANDLES, *WINDOW]) == 0
+        world.clear_requests()
+        capsys.readouterr()
+        unknown = ["run", *replaced(CANDLES, "--symbol", "FOO/BAR"), *WINDOW]
+
+        assert main(unknown) == 2
+        assert "symbol 'FOO/BAR' is not listed by binance" in said(capsys)
+        assert world.requests() == []
+
+        with connect(load_settings()) as connection:
+            connection.execute("update ops.instrument_refreshes set refreshed_at = refreshed_at - interval '2 hours'")
+        assert main(unknown) == 2
+        assert {entry.path.rsplit("/", 1)[1] for entry in world.requests()} == {"time", "exchangeInfo"}
+        world.clear_requests()
+        assert main(["run", *replaced(CANDLES, "--symbol", "a b"), *WINDOW]) == 2
+        assert world.requests() == []
+
+
+@pytest.mark.parametrize("endpoint", ["time", "exchangeInfo"])
+def test_a_page_of_html_instead_of_the_clock_does_not_stop_a_run_whose_exchange_is_known(
+    world, capsys, postgres_server, monkeypatch, endpoint
+):
+    with fresh_database(postgres_server) as empty:
+        for name, value in environment_of(empty).items():
+            monkeypatch.setenv(name, value)
+        try:
+            world.faults.add("html_ok", endpoint=endpoint)
+            assert main(["plan", *CANDLES, *WINDOW]) == 1
+            assert "a proxy or a maintenance page may have answered: check the address" in said(capsys)
+            world.faults.clear()
+            assert main(["plan", *CANDLES, *WINDOW]) == 0
+            with connect(load_settings()) as connection:
+                connection.execute(
+                    "update ops.instrument_refreshes set refreshed_at = refreshed_at - interval '2 days'"
+                )
+            world.faults.add("html_ok", endpoint=endpoint)
+            assert main(["plan", *CANDLES, *WINDOW]) == 0
+        finally:
+            world.faults.clear()
+
+
+@pytest.mark.parametrize("key", ["FUTURES_REST_URL", "ARCHIVE_URL"])
+def test_addresses_of_two_markets_are_refused_before_the_lake_is_given_to_one(
+    world, capsys, postgres_server, monkeypatch, key
+):
+    with fresh_database(postgres_server) as empty, Sandbox(SyntheticMarket(8)) as other:
+        for name, value in environment_of(empty).items():
+            monkeypatch.setenv(name, value)
+        for address, found in ((other.url, "the market 'synthetic:8'"), ("http://127.0.0.1:1", "does not answer")):
+            monkeypatch.setenv(f"MARKETLAKE__EXCHANGES__BINANCE__{key}", address)
+            assert main(["run", *CANDLES, *WINDOW]) == 2
+            text = said(capsys)
+            assert f"rest_url is the market 'synthetic:7', but {key.lower()} is {address}" in text
+            assert found in text
+        with connect(load_settings()) as connection:
+            assert lake_market(connection) is None
+
+
+def test_a_machine_that_is_ahead_of_the_exchange_does_not_ask_for_the_open_candle(
+    capsys, postgres_server, home, monkeypatch
+):
+    with fresh_database(postgres_server) as empty, Sandbox(SyntheticMarket(7)) as sandbox:
+        for name, value in environment_of(empty).items():
+            monkeypatch.setenv(name, value)
+        for name in ("REST_URL", "FUTURES_REST_URL", "ARCHIVE_URL"):
+            monkeypatch.setenv(f"MARKETLAKE__EXCHANGES__BINANCE__{name}", sandbox.url)
+        sandbox.faults.add("clock_skew", seconds=-20)
+        settings = load_settings()
+        with connect(settings) as connection:
+            run = open_run(settings, connection, Opening(RunRequest(datasets=("ohlcv",), exchanges=("binance",))))
+
+    assert run.clock_offset == timedelta(0)
+    assert timedelta(seconds=19) < datetime.now(UTC) - run.now < timedelta(seconds=60)
 
 
 @pytest.mark.parametrize("flags", [["--mode", "force"], ["--source", "rest"], ["--check-reissued"]])
