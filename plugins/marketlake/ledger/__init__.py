@@ -56,7 +56,12 @@ from marketlake.ledger.coverage import (
 from marketlake.ledger.database import connect, open_connection
 from marketlake.ledger.facts import Fact, Tile, merge
 from marketlake.ledger.feed_market import claim_market, lake_market
-from marketlake.ledger.instruments import instruments_of, instruments_refreshed_at, store_instruments
+from marketlake.ledger.instruments import (
+    instruments_of,
+    instruments_refreshed_at,
+    known_instruments,
+    store_instruments,
+)
 from marketlake.ledger.leases import Lease, table_lease
 from marketlake.ledger.loads import (
     Change,
@@ -165,6 +170,7 @@ __all__ = [
     "insert_publication",
     "instruments_of",
     "instruments_refreshed_at",
+    "known_instruments",
     "lake_market",
     "load_named",
     "loads_of",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, fields
+from dataclasses import astuple, fields, replace
 from datetime import datetime
 
 import psycopg
@@ -21,6 +21,10 @@ _INSERT = sql.SQL("insert into ops.instruments ({}, valid_from) values ({}, %s)"
 _VALID_AT = sql.SQL(
     "select {} from ops.instruments where exchange = %(exchange)s"
     " and valid_from <= %(at)s and (valid_to is null or valid_to > %(at)s) order by symbol"
+).format(_COLUMN_LIST)
+_NEWEST_AT = sql.SQL(
+    "select distinct on (symbol) {}, valid_to from ops.instruments where exchange = %(exchange)s"
+    " and valid_from <= %(at)s order by symbol, valid_from desc"
 ).format(_COLUMN_LIST)
 
 
@@ -65,12 +69,25 @@ def instruments_of(connection: psycopg.Connection, exchange: str, at: datetime) 
         return cursor.execute(_VALID_AT, {"exchange": exchange, "at": at}).fetchall()
 
 
+def known_instruments(connection: psycopg.Connection, exchange: str, at: datetime) -> list[Instrument]:
+    """Return the exchange's markets of `at` and those that left its list before, as delisted since then, by symbol."""
+    with connection.cursor() as cursor:
+        rows = cursor.execute(_NEWEST_AT, {"exchange": exchange, "at": at}).fetchall()
+    return [_left(Instrument(*row[:-1]), row[-1], at) for row in rows]
+
+
 def instruments_refreshed_at(connection: psycopg.Connection, exchange: str) -> datetime | None:
     """Return when the exchange's list was last taken over, on that run's clock; None before the first time."""
     row = connection.execute(
         "select refreshed_at from ops.instrument_refreshes where exchange = %s", [exchange]
     ).fetchone()
     return row[0] if row else None
+
+
+def _left(instrument: Instrument, valid_to: datetime | None, at: datetime) -> Instrument:
+    if valid_to is None or valid_to > at:
+        return instrument
+    return replace(instrument, delisted_at=min(instrument.delisted_at or valid_to, valid_to))
 
 
 def _open_rows(connection: psycopg.Connection, exchange: str) -> list[Instrument]:

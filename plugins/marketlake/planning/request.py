@@ -10,7 +10,7 @@ import psycopg
 from marketlake.datasets import Dataset, dataset_named
 from marketlake.errors import UnknownSymbolError, UsageError, one_of
 from marketlake.exchanges.registry import exchange_named
-from marketlake.ledger import Run, instruments_of, resolve_symbol
+from marketlake.ledger import Run, known_instruments, resolve_symbol
 from marketlake.planning.wanted import Series
 from marketlake.settings import Settings
 from marketlake.timeframes import check_timeframe
@@ -50,7 +50,7 @@ def choose_series(
     series, notes = list[Series](), list[str]()
     for exchange in dict.fromkeys(exchanges or [name for name, item in settings.exchanges.items() if item.enabled]):
         check_exchange(exchange, settings)
-        listed = instruments_of(connection, exchange, run.now)
+        listed = known_instruments(connection, exchange, run.now)
         if not listed:
             raise UsageError(f"the ledger holds no markets of {exchange} yet; the step open_run takes over its list")
         found, remarks = _series_of(exchange, listed, kinds, settings, symbols, timeframes)

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from marketlake.errors import DataError
-from marketlake.ledger import instruments_of, instruments_refreshed_at, store_instruments
+from marketlake.ledger import instruments_of, instruments_refreshed_at, known_instruments, store_instruments
 from marketlake.work import Instrument
 from tests.integration.ledger.rows import NOW
 
@@ -49,6 +49,14 @@ def test_a_market_that_left_the_list_is_closed_and_may_come_back(connection: psy
 
     assert instruments_of(connection, "binance", TOMORROW) == [BTC]
     assert len(history(connection, "ETH/USDT")) == 2
+
+
+def test_a_market_that_left_the_list_stays_known_as_delisted_since_then(connection: psycopg.Connection) -> None:
+    store_instruments(connection, "binance", [BTC, ETH], NOW)
+    store_instruments(connection, "binance", [BTC], TOMORROW)
+
+    assert known_instruments(connection, "binance", NOW) == [BTC, ETH]
+    assert known_instruments(connection, "binance", TOMORROW) == [BTC, replace(ETH, delisted_at=TOMORROW)]
 
 
 def test_the_first_list_also_serves_plans_for_the_past(connection: psycopg.Connection) -> None:

@@ -22,7 +22,7 @@ from marketlake.exchanges.epochs import instant_of_epoch
 from marketlake.exchanges.failures import MarketRefusedError
 from marketlake.exchanges.http import LIVE, MARKET_HEADER, Call, Requester
 from marketlake.exchanges.protocol import Page, Response, ServerTime
-from marketlake.instants import Window, to_epoch_ms
+from marketlake.instants import Window, floor_instant, to_epoch_ms
 from marketlake.settings import Exchange
 from marketlake.timeframes import grid_count, timeframe_length
 from marketlake.work import Instrument, Market
@@ -34,6 +34,8 @@ FUNDING_CALLS_PER_MINUTE = 100
 # Events come every 8 hours as a rule; where they come more often, a page is full and the next one goes on after it.
 _USUAL_FUNDING_INTERVAL = timedelta(hours=8)
 _MILLISECOND = timedelta(milliseconds=1)
+# An event is stamped around the minute that it belongs to, rarely before it; a whole minute's own may be that early.
+EARLY_FUNDING = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,11 @@ class Client:
         if dataset == "ohlcv":
             names["interval"] = timeframe
             rows = max(1, min(rows, grid_count(window, timeframe)))
+        start = window.start
+        if dataset == "funding_rates" and floor_instant(start, EARLY_FUNDING) == start:
+            start -= EARLY_FUNDING
         bounds = {
-            "startTime": str(to_epoch_ms(window.start)),
+            "startTime": str(to_epoch_ms(start)),
             "endTime": str(to_epoch_ms(window.end - _MILLISECOND)),
             "limit": str(rows),
         }
@@ -125,6 +130,8 @@ class Client:
             following = _after_last(response.body, 0, window, timeframe_length(timeframe))
         else:
             following = _after_last(response.body, "fundingTime", window, _MILLISECOND)
+            # Only the early minute has events: there are none inside the window.
+            following = None if following is not None and start < following <= window.start else following
         return Page(response, len(response.body), following)
 
     def close(self) -> None:

@@ -149,6 +149,21 @@ def test_funding_goes_on_a_millisecond_after_its_last_event(
     assert budget.drawn == [("usdm_funding", 1)]
 
 
+def test_an_event_stamped_just_before_its_minute_is_asked_for_with_it(client: Client, server: PreparedServer) -> None:
+    start = to_epoch_ms(MARCH.start)
+    early = [{"symbol": "BTCUSDT", "fundingTime": start - 2, "fundingRate": "0.0001", "markPrice": ""}]
+    server.add("/fapi/v1/fundingRate", 200, json.dumps(early))
+
+    page = client.page("funding_rates", PERPETUAL, timeframe="", window=MARCH)
+    client.page(
+        "funding_rates", PERPETUAL, timeframe="", window=Window(MARCH.start + timedelta(milliseconds=7), MARCH.end)
+    )
+
+    # The page of the window holds it, and it is not taken for one of a server that ignores the start.
+    assert (page.row_count, page.next_since) == (1, None)
+    assert [query["startTime"] for _, query, _ in server.requests] == [str(start - 60_000), str(start + 7)]
+
+
 def test_windows_are_cut_into_pages(client: Client) -> None:
     parts = client.page_windows("ohlcv", SPOT, timeframe="1m", window=MARCH)
 
