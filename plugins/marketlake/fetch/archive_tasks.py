@@ -94,7 +94,11 @@ class ArchiveDownloads:
         return [failed_answer(task, at, f"{task.archive_path}: {outcome.error}")]
 
     def _record(self, task: FetchTask, outcome: ArchiveOutcome) -> None:
-        path = _path(task)
+        path, status = _path(task), outcome.status
+        if outcome.stored is not None and outcome.error is None:
+            loaded = self._loaded_sha256(task)
+            # Until the new file is loaded, what is in bronze comes from one that the exchange replaced.
+            status = status if loaded in (None, outcome.stored.sha256) else "superseded"
         period = self._source.layout.window(path)
         record_archive(
             self._source.connection,
@@ -107,7 +111,7 @@ class ArchiveDownloads:
                 timeframe=task.timeframe,
                 period_start=period.start,
                 period_end=period.end,
-                status=outcome.status,
+                status=status,
                 bytes=outcome.stored.bytes if outcome.stored else None,
                 published_sha256=outcome.published_sha256,
                 computed_sha256=outcome.computed_sha256,

@@ -121,6 +121,8 @@ def test_a_wrong_checksum_moves_the_file_aside_and_loads_nothing_of_it(world: Wo
     assert known.published_sha256 != known.computed_sha256
     assert known.published_sha256 in summary.errors[0]
     assert known.computed_sha256 in summary.errors[0]
+    [(event, details)] = world.connection.execute("select event_type, details from ops.data_quality_logs").fetchall()
+    assert (event, details["status"], details["archive"]) == ("validation_failed", known.status, bad.archive_path)
     [aside] = world.area.folder.glob("binance/ohlcv/aside/**/*.zip.????????")
     assert not world.area.absolute(world.area.archive_path("binance", "ohlcv", bad.archive_path or "")).exists()
     assert aside.stat().st_size > 0
@@ -464,6 +466,9 @@ def test_a_reissued_archive_lands_beside_the_old_one(world: World) -> None:
     assert manifest.kind == "reissue"
     assert new.path == old.path.replace(".zip", f".{new.sha256[:8]}.zip")
     assert new.sha256 != old.sha256
+    known = archive_file(world.connection, "binance", task.archive_path or "")
+    assert known is not None
+    assert (known.status, known.loaded_sha256, known.computed_sha256) == ("superseded", old.sha256, new.sha256)
     verify_files(world.area, world.manifest(first))
     verify_files(world.area, manifest)
 
