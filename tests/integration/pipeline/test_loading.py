@@ -143,3 +143,27 @@ def test_verdicts_add_up_over_manifests_and_count_the_newest_audit_of_each(story
     story.judged(second, MarketVerdict("binance", "ETH/USDT", 100, 3, False, {"high < low": 3}), run_id="whole.1",
                  load_id="l3")  # fmt: skip
     assert verdicts_of_run(whole) == [MarketVerdict("binance", "ETH/USDT", 300, 3, False, {"high < low": 3})]
+
+
+def test_a_failed_build_is_no_problem_once_another_run_has_built_its_publications(story: Story) -> None:
+    call = story.run()
+    with story.connection.cursor() as cursor:
+        ledger.insert_publication(
+            cursor,
+            dataset="ohlcv",
+            exchange="binance",
+            symbol="BTC/USDT",
+            timeframe="1h",
+            window=WINDOW,
+            rows_written=24,
+            rows_deleted=0,
+            run_id="r",
+        )
+    build = ledger.open_build(story.connection, "r")
+    assert build is not None
+    ledger.close_build(story.connection, build.build_id, "failed")
+    assert [problem.task for problem in problems_of(call)] == ["dbt_staging"]
+    other = ledger.open_build(story.connection, "next day")
+    assert other is not None
+    ledger.close_build(story.connection, other.build_id, "merged")
+    assert problems_of(call) == []
