@@ -7,6 +7,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from marketlake.errors import DataError
+
 # Says when a row last changed, so it is no change by itself.
 _STAMPS = ("refreshed_at",)
 
@@ -14,7 +16,11 @@ _STAMPS = ("refreshed_at",)
 def merge_marts(cursor: psycopg.Cursor[Any]) -> dict[str, dict[str, int]]:
     """Make every mart in `gold` equal to `gold_build`; return rows written and deleted by mart.
 
-    Part of the caller's transaction. A mart whose columns changed is made anew.
+    Part of the caller's transaction. A mart gains new columns where it stands; one whose columns went or changed their
+    types is made anew.
+
+    Raises:
+        DataError: a mart must be made anew and others' views depend on it.
     """
     return {mart: _merge(cursor, mart) for mart in _marts(cursor)}
 
@@ -30,10 +36,13 @@ def _marts(cursor: psycopg.Cursor[Any]) -> list[str]:
 def _merge(cursor: psycopg.Cursor[Any], mart: str) -> dict[str, int]:
     built, held = sql.Identifier("gold_build", mart), sql.Identifier("gold", mart)
     columns = _columns(cursor, "gold_build", mart)
-    if _columns(cursor, "gold", mart) != columns:
-        cursor.execute(sql.SQL("drop table if exists {}").format(held))
-        cursor.execute(sql.SQL("create table {} (like {} including all)").format(held, built))
-        _describe(cursor, mart)
+    known = _columns(cursor, "gold", mart)
+    added = [column for column in columns if column not in known] if known else []
+    if not known or {*known} - {*columns}:
+        _make_anew(cursor, mart)
+        added = []
+    for name, kind in added:
+        _add_column(cursor, mart, name, kind)
     names = [name for name, _ in columns]
     key = _key(cursor, mart)
     same = sql.SQL(" and ").join(sql.SQL("held.{0} = built.{0}").format(sql.Identifier(name)) for name in key)
@@ -59,7 +68,43 @@ def _merge(cursor: psycopg.Cursor[Any], mart: str) -> dict[str, int]:
             new=sql.SQL(", ").join(sql.Identifier("excluded", name) for name in compared),
         )
     )
-    return {"rows_written": cursor.rowcount, "rows_deleted": deleted}
+    written = cursor.rowcount
+    for name in _required(cursor, mart, [name for name, _ in added]):
+        cursor.execute(sql.SQL("alter table {} alter column {} set not null").format(held, sql.Identifier(name)))
+    return {"rows_written": written, "rows_deleted": deleted}
+
+
+def _make_anew(cursor: psycopg.Cursor[Any], mart: str) -> None:
+    built, held = sql.Identifier("gold_build", mart), sql.Identifier("gold", mart)
+    try:
+        cursor.execute(sql.SQL("drop table if exists {}").format(held))
+    except psycopg.errors.DependentObjectsStillExist as error:
+        raise DataError(
+            f"the columns of gold.{mart} changed, so it must be made anew, but others depend on it:"
+            f" {error.diag.message_detail}; keep their definitions, drop them, build, and create them again"
+        ) from error
+    cursor.execute(sql.SQL("create table {} (like {} including all)").format(held, built))
+    _describe(cursor, mart)
+
+
+def _add_column(cursor: psycopg.Cursor[Any], mart: str, name: str, kind: str) -> None:
+    held, column = sql.Identifier("gold", mart), sql.Identifier(name)
+    cursor.execute(sql.SQL("alter table {} add column {} {}").format(held, column, sql.SQL(kind)))
+    row = cursor.execute(
+        "select col_description(attrelid, attnum) from pg_attribute where attrelid = to_regclass(%s) and attname = %s",
+        [f"gold_build.{mart}", name],
+    ).fetchone()
+    text = sql.Literal(row[0] if row else None)
+    cursor.execute(sql.SQL("comment on column {}.{} is {}").format(held, column, text))
+
+
+def _required(cursor: psycopg.Cursor[Any], mart: str, names: list[str]) -> list[str]:
+    """Return which of these columns the mart's contract does not let be null."""
+    rows = cursor.execute(
+        "select attname::text from pg_attribute where attrelid = to_regclass(%s) and attname = any(%s) and attnotnull",
+        [f"gold_build.{mart}", names],
+    ).fetchall()
+    return [str(name) for (name,) in rows]
 
 
 def _columns(cursor: psycopg.Cursor[Any], schema: str, table: str) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from marketlake.errors import DataError
 from marketlake.publish.gold import merge_marts
 from tests.integration.publish.shelf import Shelf
 
@@ -68,11 +69,35 @@ def test_a_row_that_is_built_no_more_goes(built: Shelf) -> None:
     assert [row[0] for row in gold(built)] == ["BTC/USDT"]
 
 
-def test_a_mart_whose_columns_changed_is_made_anew(built: Shelf) -> None:
+def test_a_mart_gains_a_column_where_it_stands_so_views_on_it_stay(built: Shelf) -> None:
     merge(built)
-    built.connection.execute("alter table gold_build.mart_one add column volume numeric default 7")
+    built.connection.execute("create view gold.of_a_user as select close from gold.mart_one")
+    built.connection.execute("alter table gold_build.mart_one add column volume numeric not null default 7")
+    built.connection.execute("comment on column gold_build.mart_one.volume is 'Base asset.'")
     assert merge(built)["mart_one"]["rows_written"] == 2
     assert built.rows("select volume from gold.mart_one") == [(7,), (7,)]
+    assert built.rows(
+        "select attnotnull, col_description(attrelid, attnum) from pg_attribute"
+        " where attrelid = 'gold.mart_one'::regclass and attname = 'volume'"
+    ) == [(True, "Base asset.")]
+    assert merge(built)["mart_one"]["rows_written"] == 0
+    assert len(built.rows("select * from gold.of_a_user")) == 2
+
+
+def test_a_mart_whose_columns_changed_is_made_anew(built: Shelf) -> None:
+    merge(built)
+    built.connection.execute("alter table gold_build.mart_one drop column note")
+    assert merge(built)["mart_one"]["rows_written"] == 2
+    assert len(built.rows("select * from gold.mart_one")[0]) == 4
+
+
+def test_a_mart_that_must_be_made_anew_under_a_view_of_a_user_is_refused_by_name(built: Shelf) -> None:
+    merge(built)
+    built.connection.execute("create view gold.of_a_user as select note from gold.mart_one")
+    built.connection.execute("alter table gold_build.mart_one drop column note")
+    with pytest.raises(DataError, match="columns of gold.mart_one changed.*of_a_user.*create them again"):
+        merge(built)
+    assert len(gold(built)) == 2
 
 
 def test_a_failure_in_one_mart_leaves_all_as_they_were(built: Shelf) -> None:
