@@ -16,7 +16,7 @@ from typing import Any
 
 from marketlake.crash import crash_point
 from marketlake.embedded_postgres import ensure_running
-from marketlake.errors import MarketlakeError, SetupError
+from marketlake.errors import DataError, MarketlakeError, QualityError, SetupError, UnavailableError
 from marketlake.java import REPOSITORY
 from marketlake.settings import Settings
 
@@ -24,6 +24,13 @@ PROJECT = REPOSITORY / "dbt_project"
 PROGRAM = REPOSITORY / ".venv" / "dbt" / "bin" / "dbt"
 _FAILED = ("error", "fail", "runtime error")
 _PR_SET_PDEATHSIG = 1
+# What Postgres says of a failure that may be gone the next time; all else that it refuses, it refuses again.
+_MAY_HEAL = (
+    *("connection to server", "could not connect", "connection refused", "connection timed out", "could not translate"),
+    *("server closed the connection", "connection already closed", "connection has been closed", "connection reset"),
+    *("terminating connection", "the database system is", "too many clients", "remaining connection slots"),
+    *("deadlock detected", "could not serialize access", "lock timeout", "could not extend file", "out of memory"),
+)
 _LOG = logging.getLogger(__name__)
 
 
@@ -47,7 +54,10 @@ def run_dbt(
 
     Raises:
         SetupError: dbt's environment is missing.
-        MarketlakeError: a node failed; the text names each with the first lines of its message.
+        QualityError: a data test failed.
+        DataError: a model or a test does not compile, breaks its contract, or is refused by the database.
+        UnavailableError: the database went away, or took another side in a deadlock; a repeat may succeed.
+        MarketlakeError: dbt was stopped from outside. Each text names the nodes with the first lines of their messages.
     """
     target = dbt_folder(settings) / folder
     target.mkdir(parents=True, exist_ok=True)
@@ -60,12 +70,22 @@ def run_dbt(
     tree = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else {"results": []}
     failed = [item for item in tree["results"] if item["status"] in _FAILED]
     if code or failed:
-        raise MarketlakeError(_complaint(command[0], failed, said, settings))
+        raise error_class(code, failed, said)(_complaint(command[0], failed, said, settings))
     nodes = {item["unique_id"].split(".", 2)[-1]: item for item in tree["results"]}
     return DbtResult(
         {name: str(item["status"]) for name, item in nodes.items()},
         {name: float(item["execution_time"]) for name, item in nodes.items()},
     )
+
+
+def error_class(code: int, failed: Sequence[Mapping[str, Any]], said: Sequence[str]) -> type[MarketlakeError]:
+    """Return the error that says whether a repeat can help."""
+    if any(item["status"] == "fail" for item in failed):
+        return QualityError
+    if code < 0:  # by a signal
+        return MarketlakeError
+    text = "\n".join([str(item["message"]) for item in failed] or said).lower()
+    return UnavailableError if any(part in text for part in _MAY_HEAL) else DataError
 
 
 def _follow(line: list[str], environ: dict[str, str]) -> tuple[int, list[str]]:
