@@ -47,7 +47,7 @@ COMMANDS = {
     for command in (
         Command("run", "run", "plan, fetch, load, audit and publish a window; --build goes on to gold"),
         Command("plan", "plan", "show what a run would fetch; makes no data request"),
-        Command("step", "step", "one step of a run, as Airflow's tasks call it; `step build` rebuilds silver and gold"),
+        Command("step", "step", "one step of a run, as Airflow's tasks call it; `step build` builds silver and gold"),
         Command("coverage", "coverage", "what is there and what is missing, by market"),
         Command("gaps", "gaps", "each hole that was found, with cause and status"),
         Command("dlq", "dlq", "rejected rows and their reasons"),

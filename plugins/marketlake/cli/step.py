@@ -1,12 +1,14 @@
 """One step of a run, as Airflow's tasks call it. The first step, open_run, makes the run.
 
-`step build` needs no run: it builds silver and gold from what is published and not built yet.
+`step build` needs no run: it builds silver and gold from what is published and not built yet; with --full-refresh from
+all that is published, which also applies changed models.
 
 Examples:
   marketlake step open_run --run mine --dataset ohlcv --start 2025-01-01 --end 2025-01-02
   marketlake step plan_fetches --run mine --json
   marketlake step ingest --run mine --exchange binance --dataset ohlcv
   marketlake step build
+  marketlake step build --full-refresh
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--with-open-holes", action="store_true",
                         help="open_run: also ask for older holes whose time has come")  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="open_run: the run's plan fetches nothing")
+    parser.add_argument("--full-refresh", action="store_true",
+                        help="build: compute silver and gold anew, also with changed columns")  # fmt: skip
     add_run_arguments(parser)
 
 
@@ -44,6 +48,8 @@ def execute(arguments: argparse.Namespace, out: Output) -> int:
     name = arguments.step
     if name not in ("open_run", "build"):
         step_named(name)
+    if arguments.full_refresh and name != "build":
+        raise CommandLineError(f"--full-refresh goes with the step build; was {name}")
     if arguments.run is None and name != "build":
         raise CommandLineError(f"the step {name} needs --run; see `marketlake step --help`")
     with connect(settings) as connection:
@@ -56,7 +62,7 @@ def execute(arguments: argparse.Namespace, out: Output) -> int:
         elif name == "build":
             from marketlake.pipeline.building import build
 
-            result = build(settings, connection, run_id=arguments.run)
+            result = build(settings, connection, run_id=arguments.run, is_full_refresh=arguments.full_refresh)
         else:
             where = {"exchange": _one(arguments.exchange, "exchange"), "dataset": _one(arguments.dataset, "dataset")}
             result = call_step_of(settings, connection, name, arguments.run, **where)

@@ -22,12 +22,15 @@ from marketlake.settings import Settings
 DEAD_AFTER_SECONDS = 60.0
 BEAT_EVERY_SECONDS = 10.0
 _log = logging.getLogger(__name__)
-_COLUMNS = "build_id, run_id, pinned_publication_id, state, step, heartbeat_at, opened_at, closed_at"
+_COLUMNS = "build_id, run_id, pinned_publication_id, state, step, heartbeat_at, opened_at, closed_at, is_full_refresh"
 
 
 @dataclass(frozen=True)
 class Build:
-    """One build; it reads publications up to `pinned_publication_id`. Instants are the database's, UTC."""
+    """One build; it reads publications up to `pinned_publication_id`. Instants are the database's, UTC.
+
+    With `is_full_refresh` every model is computed anew, also with changed columns.
+    """
 
     build_id: int
     run_id: str
@@ -37,6 +40,7 @@ class Build:
     heartbeat_at: datetime
     opened_at: datetime
     closed_at: datetime | None
+    is_full_refresh: bool = False
 
 
 class BuildLostError(MarketlakeError):
@@ -44,12 +48,18 @@ class BuildLostError(MarketlakeError):
 
 
 def open_build(
-    connection: psycopg.Connection, run_id: str, *, dead_after_seconds: float = DEAD_AFTER_SECONDS
+    connection: psycopg.Connection,
+    run_id: str,
+    *,
+    is_full_refresh: bool = False,
+    unless_built: int | None = None,
+    dead_after_seconds: float = DEAD_AFTER_SECONDS,
 ) -> Build | None:
     """Open a build for the run, pinned to the newest publication; None while another run's build is alive.
 
     The run's own open build starts again from its beginning, with a new pin. A build of another run without a beat for
-    `dead_after_seconds` is taken over.
+    `dead_after_seconds` is taken over. Both stay full refreshes where they are. None also where no build is open and a
+    merged one holds the publication `unless_built`.
     """
     with connection.transaction(), connection.cursor(row_factory=class_row(Build)) as cursor:
         hold_publish_order(cursor)  # no publication may commit below the pin afterwards
@@ -58,9 +68,10 @@ def open_build(
             return _required(
                 cursor.execute(
                     "update ops.builds set step = '', heartbeat_at = clock_timestamp(), pinned_publication_id ="
-                    " (select coalesce(max(publication_id), 0) from ops.publications)"
+                    " (select coalesce(max(publication_id), 0) from ops.publications),"
+                    " is_full_refresh = is_full_refresh or %s"
                     f" where build_id = %s returning {_COLUMNS}",
-                    [held.build_id],
+                    [is_full_refresh, held.build_id],
                 ).fetchone()
             )
         if held is not None:
@@ -72,12 +83,15 @@ def open_build(
             if cursor.rowcount == 0:
                 return None
             _log.warning("build %d of run %s stopped beating; run %s takes over", held.build_id, held.run_id, run_id)
+            is_full_refresh = is_full_refresh or held.is_full_refresh
+        elif unless_built is not None and built_until(connection) >= unless_built:
+            return None
         return _required(
             cursor.execute(
-                "insert into ops.builds (run_id, pinned_publication_id)"
-                " select %s, coalesce(max(publication_id), 0) from ops.publications"
+                "insert into ops.builds (run_id, is_full_refresh, pinned_publication_id)"
+                " select %s, %s, coalesce(max(publication_id), 0) from ops.publications"
                 f" returning {_COLUMNS}",
-                [run_id],
+                [run_id, is_full_refresh],
             ).fetchone()
         )
 

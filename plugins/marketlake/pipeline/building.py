@@ -87,10 +87,13 @@ def has_something_to_build(call: StepCall) -> bool:
     return newest_publication(call.connection) > built_until(call.connection)
 
 
-def build(settings: Settings, connection: psycopg.Connection, *, run_id: str | None = None) -> dict[str, Any]:
+def build(
+    settings: Settings, connection: psycopg.Connection, *, run_id: str | None = None, is_full_refresh: bool = False
+) -> dict[str, Any]:
     """Publish what is not published and build silver and gold, in a run of their own; nothing where all is built.
 
-    A run that is named is gone on with.
+    A run that is named is gone on with. A full refresh computes every model anew over all that is published, also where
+    a model's columns changed.
     """
     from marketlake.pipeline.steps import call_step
 
@@ -98,7 +101,11 @@ def build(settings: Settings, connection: psycopg.Connection, *, run_id: str | N
     run = known_run(connection, run_id) or create_run(connection, _run(connection, run_id))
     call = StepCall(settings, connection, run)
     results = {"publish_changes": call_step("publish_changes", call)}
-    if has_something_to_build(call):
+    if is_full_refresh:
+        from marketlake.publish.dbt import open_full_refresh
+
+        open_full_refresh(connection, run_id=run_id)
+    if is_full_refresh or has_something_to_build(call):
         results |= {step: call_step(step, call) for step in BUILD_STEPS}
     finish_run(connection, run_id, "succeeded")
     return {"run_id": run_id, "is_built": "merge_gold" in results, "results": results}

@@ -9,16 +9,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import psycopg
 
 from marketlake.crash import crash_point
 from marketlake.datasets import FUNDING_RATES, OHLCV
-from marketlake.errors import MarketlakeError
 from marketlake.instants import format_instant
 from marketlake.ledger import (
     Build,
+    BuildLostError,
     beating,
     built_until,
     close_build,
@@ -28,8 +29,10 @@ from marketlake.ledger import (
     open_build_of,
     run_named,
 )
+from marketlake.ledger.builds import DEAD_AFTER_SECONDS
 from marketlake.publish.bronze_tables import ensure_bronze_tables
 from marketlake.publish.dbt_process import PROJECT, DbtResult, dbt_folder, run_dbt
+from marketlake.publish.dbt_test_page import write_test_page
 from marketlake.publish.gold import merge_marts
 from marketlake.rules import CONFORM_COLUMNS, FUNDING_RULES, OHLCV_RULES, Dialect, render
 from marketlake.settings import Settings
@@ -39,6 +42,9 @@ _MARTS = ("run", "--selector", "marts")
 _TESTS = ("test", "--selector", "data_tests")
 _POLL_SECONDS = 2.0
 _BUILT_ELSEWHERE = {"note": "another run has built these publications"}
+_BUILT_BY_ITSELF = {
+    "note": "this run's build is merged already; to compute everything anew: marketlake step build --full-refresh"
+}
 _LOG = logging.getLogger(__name__)
 Work = Callable[[Build], dict[str, Any]]
 
@@ -46,18 +52,29 @@ Work = Callable[[Build], dict[str, Any]]
 def dbt_staging(connection: psycopg.Connection, settings: Settings, *, run_id: str) -> dict[str, Any]:
     """Open the build over everything published so far, and build staging and silver in place.
 
-    Waits while another run's build is alive, and does nothing where that one built all there is.
+    Waits while another run's build is alive, and does nothing where that one built all there is. A full refresh that
+    the run holds (`open_full_refresh`) is done in any case.
     """
     ensure_bronze_tables(connection)
     wanted = newest_publication(connection)
-    if wanted and built_until(connection) >= wanted:
+    own = open_build_of(connection, run_id)
+    is_full_refresh = own is not None and own.is_full_refresh
+    unless_built = None if is_full_refresh or not wanted else wanted
+    if unless_built and built_until(connection) >= wanted:
         return {"note": "everything that is published is built"}
-    while (build := open_build(connection, run_id)) is None:
+    while (build := open_build(connection, run_id, unless_built=unless_built)) is None:
+        if unless_built and built_until(connection) >= wanted:
+            return dict(_BUILT_ELSEWHERE)
         _LOG.info("another run is building; waiting")
         time.sleep(_POLL_SECONDS)
-        if built_until(connection) >= wanted:
-            return dict(_BUILT_ELSEWHERE)
     return _do(connection, settings, build, "dbt_staging", lambda held: _dbt(connection, settings, held, _SILVER))
+
+
+def open_full_refresh(connection: psycopg.Connection, *, run_id: str) -> None:
+    """Open a build that computes every model anew, for the run's four tasks to do; waits for another run's build."""
+    while open_build(connection, run_id, is_full_refresh=True) is None:
+        _LOG.info("another run is building; waiting")
+        time.sleep(_POLL_SECONDS)
 
 
 def dbt_marts(connection: psycopg.Connection, settings: Settings, *, run_id: str) -> dict[str, Any]:
@@ -73,13 +90,20 @@ def dbt_marts(connection: psycopg.Connection, settings: Settings, *, run_id: str
 
 
 def dbt_test(connection: psycopg.Connection, settings: Settings, *, run_id: str) -> dict[str, Any]:
-    """Run every data test; a failing one closes the build, so nothing is merged."""
+    """Run every data test; a failing one closes the build, so nothing is merged. Their page is written."""
+
+    def test(build: Build) -> dict[str, Any]:
+        try:
+            return _dbt(connection, settings, build, _TESTS)
+        finally:
+            write_test_page(settings)
+
     return _in_build(
         connection,
         settings,
         run_id,
         "dbt_test",
-        lambda held: _dbt(connection, settings, held, _TESTS),
+        test,
         before=(dbt_staging, dbt_marts),
     )
 
@@ -138,8 +162,8 @@ def _in_build(
 ) -> dict[str, Any]:
     build = open_build_of(connection, run_id)
     if build is None:
-        if _is_built_elsewhere(connection, run_id):
-            return dict(_BUILT_ELSEWHERE)
+        if (note := _built_note(connection, run_id)) is not None:
+            return dict(note)
         _LOG.info("the run's build was closed or taken over; building again from its start")
         for task in before:
             task(connection, settings, run_id=run_id)
@@ -149,23 +173,24 @@ def _in_build(
     return _do(connection, settings, build, step, work, ends=ends)
 
 
-def _is_built_elsewhere(connection: psycopg.Connection, run_id: str) -> bool:
-    """Wait while another run builds; return whether the run's publications are in gold then."""
+def _built_note(connection: psycopg.Connection, run_id: str) -> dict[str, str] | None:
+    """Wait while another run builds; return who built the run's publications, or None where nobody did."""
     own = newest_build_of(connection, run_id)
+    if own is not None and own.state == "merged":
+        return _BUILT_BY_ITSELF
     wanted = newest_publication(connection) if own is None else own.pinned_publication_id
-    while True:
-        if built_until(connection) >= wanted and (own is None or own.state != "failed"):
-            return True
+    while built_until(connection) < wanted:
         other = open_build_of(connection)
         if other is None or not _beats(connection, other):
-            return False
+            return None
         time.sleep(_POLL_SECONDS)
+    return _BUILT_ELSEWHERE
 
 
 def _beats(connection: psycopg.Connection, build: Build) -> bool:
     row = connection.execute(
-        "select heartbeat_at > clock_timestamp() - interval '60 seconds' from ops.builds where build_id = %s",
-        [build.build_id],
+        "select heartbeat_at > clock_timestamp() - make_interval(secs => %s) from ops.builds where build_id = %s",
+        [DEAD_AFTER_SECONDS, build.build_id],
     ).fetchone()
     return bool(row and row[0])
 
@@ -177,9 +202,10 @@ def _do(
     try:
         with beating(settings, build.build_id, step, closes=ends):
             return work(build)
-    except MarketlakeError:
-        if (held := open_build_of(connection, build.run_id)) is not None:
-            close_build(connection, held.build_id, "failed")
+    except Exception:
+        # A database that is gone closes nothing: the build then ends for want of beats.
+        with suppress(BuildLostError, psycopg.Error):
+            close_build(connection, build.build_id, "failed")
         raise
 
 
@@ -191,6 +217,9 @@ def _dbt(connection: psycopg.Connection, settings: Settings, build: Build, comma
         "window_end": format_instant(window.end) if window else "",
         "row_rules": row_rules(),
     }
+    if build.is_full_refresh and command[0] == "run":
+        # What was parsed for other builds holds how those treat a changed column.
+        command = (*command, "--full-refresh", "--no-partial-parse")
     return _summary(run_dbt(settings, command, variables=variables))
 
 
