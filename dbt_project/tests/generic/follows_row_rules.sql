@@ -5,6 +5,7 @@
 {% test follows_row_rules(model, dataset) %}
 
 {%- set rules = var('row_rules', {}).get(dataset, []) %}
+{{- require_row_rules(dataset, rules) }}
 
     select judged.*
 
