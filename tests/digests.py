@@ -19,7 +19,7 @@ from psycopg import sql
 # When and by which load a row came; everything else must be equal.
 LEFT_OUT = frozenset(
     {"known_at", "received_at", "load_id", "refreshed_at", "first_seen_at", "last_seen_at", "updated_at", "rejected_at"}
-    | {"seen_at", "publication_id", "recorded_at", "published_at"}
+    | {"seen_at", "recorded_at", "published_at"}
 )
 
 

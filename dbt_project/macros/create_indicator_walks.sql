@@ -194,5 +194,5 @@ $walk$
 {% macro index_indicator_blocks(relation) %}
     create index if not exists market_data_indicators_blocks
     on {{ relation }} (symbol, timeframe, open_time) where state_before is not null;
-    {% if not is_incremental() %}analyze {{ relation }};{% endif %}
+    {% if not takes_changes() %}analyze {{ relation }};{% endif %}
 {% endmacro %}

@@ -13,6 +13,20 @@
     {{ publication_id }} > {{ last_publication_id() }} and {{ publication_id }} <= {{ pinned_publication_id() }}
 {%- endmacro %}
 
+{#- Whether the model takes what is new, and does not compute everything anew. -#}
+{% macro takes_changes() %}{{ return(is_incremental() and not flags.FULL_REFRESH) }}{% endmacro %}
+
+{#-
+    Pre-hook, the first of its transaction: whatever is published while the model works, its statements see what was
+    there when it began, so that what it deletes and what it inserts are of the same days.
+-#}
+{% macro read_one_snapshot() %}set transaction isolation level repeatable read{% endmacro %}
+
+{#- Pre-hook: a full refresh that stays in its table takes all rows away first. -#}
+{% macro forget_rows() %}
+    {% if is_incremental() and not takes_changes() %}delete from {{ this }}{% endif %}
+{% endmacro %}
+
 {#- Post-hook: the model now holds every publication up to the pinned one. -#}
 {% macro remember_progress() %}
     insert into {{ source('ops', 'model_progress') }} as progress (model, publication_id, updated_at)

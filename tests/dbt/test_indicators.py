@@ -183,7 +183,7 @@ def test_recomputing_on_candles_up_to_an_instant_gives_the_stored_row(warehouse:
             [symbol, timeframe, utc(at), timeframe],
         )
         stored = warehouse.rows(
-            "select * from silver.market_data_indicators where symbol = %s and timeframe = %s and open_time = %s",
+            "select * from staging.market_data_indicators where symbol = %s and timeframe = %s and open_time = %s",
             parameters[1:],
         )
         assert recomputed == [{name: stored[0][name] for name in recomputed[0]}]

@@ -38,7 +38,7 @@ def built(warehouse: Warehouse) -> Warehouse:
 @contextmanager
 def planted(warehouse: Warehouse, *statements: str) -> Iterator[None]:
     """Change rows; tables are as before afterwards."""
-    tables = ("bronze.ohlcv", "silver.market_data_indicators", "gold_build.mart_market_daily")
+    tables = ("bronze.ohlcv", "staging.market_data_indicators", "gold_build.mart_market_daily")
     tables += ("gold_build.mart_market_regime_stats", "bronze.funding_rates")
     for table in tables:
         warehouse.connection.execute(f"create table kept_{table.replace('.', '_')} as table {table}".encode())
@@ -87,11 +87,11 @@ MIDDLE = "2025-01-02T00:30Z"
         ),
         (
             "market_data_indicators_have_each_candle_once",
-            f"delete from silver.market_data_indicators where open_time = '{MIDDLE}'",
+            f"delete from staging.market_data_indicators where open_time = '{MIDDLE}'",
         ),
         (
             "silver_reaches_the_end_of_the_window",
-            "delete from silver.market_data_indicators where open_time >= '2025-01-03Z'",
+            "delete from staging.market_data_indicators where open_time >= '2025-01-03Z'",
         ),
         ("mart_market_daily_reconciles", "update gold_build.mart_market_daily set volume = volume + 0.000001"),
         ("mart_market_daily_reconciles", "delete from gold_build.mart_market_daily where symbol like '%:%'"),
@@ -108,13 +108,13 @@ def test_a_planted_bad_row_fails_the_test_that_is_there_for_it(built: Warehouse,
 
 
 def test_a_key_that_two_rows_have_fails(built: Warehouse) -> None:
-    duplicate = "insert into silver.market_data_indicators select * from silver.market_data_indicators limit 1"
+    duplicate = "insert into staging.market_data_indicators select * from staging.market_data_indicators limit 1"
     [unique] = built.rows(
         "select format('%%I', indexname) as name, indexdef from pg_indexes"
         " where tablename = 'market_data_indicators' and indexdef like '%%UNIQUE%%'"
     )
     name = "unique_key_market_data_enriched_symbol__timeframe__open_time"
-    with planted(built, f"drop index silver.{unique['name']}", duplicate), pytest.raises(MarketlakeError, match=name):
+    with planted(built, f"drop index staging.{unique['name']}", duplicate), pytest.raises(MarketlakeError, match=name):
         run_tests(built, "--select", name)
     built.connection.execute(unique["indexdef"].encode())
 

@@ -3,7 +3,10 @@
         materialized='incremental',
         incremental_strategy='append',
         on_schema_change='fail',
-        pre_hook="{{ delete_changed_regime_days() }}",
+        pre_hook=[
+            "{{ read_one_snapshot() }}",
+            "{{ delete_changed_regime_days() }}",
+        ],
         post_hook="{{ remember_progress() }}",
     )
 }}

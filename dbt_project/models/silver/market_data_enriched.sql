@@ -88,8 +88,7 @@ enriched as (
         measured.vwap_20,
         measured.realized_volatility_20,
         measured.market_regime,
-        measured.trend_direction,
-        measured.publication_id
+        measured.trend_direction
 
     from measured
     left join obv_bases
