@@ -7,19 +7,29 @@ every problem at once.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from marketlake.errors import ConfigError
+from marketlake.live_settings import Health, Streaming, Vendors
+from marketlake.setting_types import (
+    Fraction,
+    HttpAddress,
+    InstantText,
+    Length,
+    LowerCase,
+    OptionalHttpAddress,
+    OptionalStreamAddress,
+    Section,
+    Timeframe,
+)
+from marketlake.settings_tree import config_path, lay_over, put_variables, read_file
 
-PREFIX = "MARKETLAKE__"
 # Short names that people know, beside the MARKETLAKE__ form, which wins over them.
 SHORT_VARIABLES = {
     "AWS_REGION": "aws.region",
@@ -31,17 +41,16 @@ SHORT_VARIABLES = {
     "LOG_LEVEL": "logging.level",
     "ALERT_WEBHOOK_URL": "alerts.webhook_url",
     "BINANCE_STREAM_URL": "exchanges.binance.ws_url",
+    "FEEDER_PORT": "health.feeder_port",
+    "FEATURE_UPDATE_INTERVAL": "streaming.feature_update_seconds",
+    "GAP_DETECTION_THRESHOLD": "streaming.gap_threshold_seconds",
+    "GAP_HANDLER_URL": "streaming.gap_handler_url",
+    "ALPHA_VANTAGE_API_KEY": "vendors.alpha_vantage_api_key",
+    "OANDA_API_KEY": "vendors.oanda_api_key",
 }
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 # Never shown: neither in a problem's text nor where settings are printed.
-_SECRETS = frozenset({"password", "reader_password", "webhook_url"})
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class Section(BaseModel):
-    """A frozen part of the settings that refuses keys it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+_SECRETS = frozenset({"password", "reader_password", "webhook_url", "alpha_vantage_api_key", "oanda_api_key"})
+_LOCAL_MASTER = re.compile(r"local(\[[^\]]+\])?")
 
 
 class Aws(Section):
@@ -49,7 +58,7 @@ class Aws(Section):
 
     region: str = "us-east-1"
     s3_bucket: str = "bitcoin-data-lake"
-    endpoint_url: str | None = None
+    endpoint_url: HttpAddress | None = None
 
 
 class DeltaLake(Section):
@@ -76,9 +85,9 @@ class Etl(Section):
     """Batch sizes, workers and retention."""
 
     batch_size: int = Field(default=10_000, ge=1)
-    processing_interval: str = "1h"
-    silver_layer_retention_days: int | None = None
-    gold_layer_retention_days: int | None = None
+    processing_interval: Length = "1h"
+    silver_layer_retention_days: int | None = Field(default=None, ge=1)
+    gold_layer_retention_days: int | None = Field(default=None, ge=1)
     enable_parallel_processing: bool = False
     worker_count: int = Field(default=1, ge=1)
 
@@ -102,20 +111,20 @@ class Exchange(Section):
     """One exchange: where it is, what is kept of it, how hard it may be asked."""
 
     enabled: bool = True
-    rest_url: str
-    futures_rest_url: str = ""
-    coinm_rest_url: str = ""
-    archive_url: str = ""
-    ws_url: str = ""
+    rest_url: HttpAddress
+    futures_rest_url: OptionalHttpAddress = ""
+    coinm_rest_url: OptionalHttpAddress = ""
+    archive_url: OptionalHttpAddress = ""
+    ws_url: OptionalStreamAddress = ""
     symbols: Symbols = Symbols()
-    timeframes: tuple[str, ...] = ("1m", "5m", "15m", "1h", "4h", "1d")
+    timeframes: tuple[Timeframe, ...] = ("1m", "5m", "15m", "1h", "4h", "1d")
     priority: int = 1
     fallback_enabled: bool = False
     weight_ceiling: Fraction = 0.8
     archive_workers: int = Field(default=8, ge=1, le=64)
     request_timeout_seconds: float = Field(default=30.0, gt=0)
     retry_base_seconds: float = Field(default=1.0, ge=0)
-    first_instant: str = "2017-08-17"
+    first_instant: InstantText = "2017-08-17"
 
 
 BINANCE = Exchange(
@@ -123,7 +132,7 @@ BINANCE = Exchange(
     futures_rest_url="https://fapi.binance.com",
     coinm_rest_url="https://dapi.binance.com",
     archive_url="https://data.binance.vision",
-    ws_url="wss://stream.binance.com:9443",
+    ws_url="wss://stream.binance.com:9443/ws",
 )
 
 
@@ -133,8 +142,8 @@ class PriceBound(Section):
     symbol: str
     low: float = Field(gt=0)
     high: float = Field(gt=0)
-    valid_from: str = "2009-01-03"
-    valid_to: str | None = None
+    valid_from: InstantText = "2009-01-03"
+    valid_to: InstantText | None = None
 
 
 class Quality(Section):
@@ -166,11 +175,21 @@ class Spark(Section):
     """How Spark jobs are submitted: a `local` process, `standalone` (`master` = spark://…) or `emr_serverless`."""
 
     backend: Literal["local", "standalone", "emr_serverless"] = "local"
-    master: str = "local[2]"
+    master: str = Field(default="local[2]", validate_default=True)
     driver_memory: str = "2g"
     emr_application_id: str | None = None
     emr_execution_role_arn: str | None = None
     emr_artifacts_uri: str | None = None
+
+    @field_validator("master")
+    @classmethod
+    def _fits_the_backend(cls, master: str, info: ValidationInfo) -> str:
+        backend = info.data.get("backend")
+        if backend == "standalone" and not master.startswith("spark://"):
+            raise ValueError("must be spark://host:port where spark.backend is standalone")
+        if backend == "local" and not _LOCAL_MASTER.fullmatch(master):
+            raise ValueError("must be local or local[cores] where spark.backend is local; a cluster's is standalone")
+        return master
 
 
 class Publish(Section):
@@ -189,13 +208,13 @@ class Dbt(Section):
 class Alerts(Section):
     """Where alerts go."""
 
-    webhook_url: str | None = Field(default=None, repr=False)
+    webhook_url: HttpAddress | None = Field(default=None, repr=False)
 
 
 class Logging(Section):
     """How much is said on standard error."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: Annotated[Literal["debug", "info", "warning", "error"], LowerCase] = "info"
 
 
 class Settings(Section):
@@ -208,14 +227,17 @@ class Settings(Section):
     database: Database = Database()
     etl: Etl = Etl()
     orchestration: Orchestration = Orchestration()
-    exchanges: dict[str, Exchange] = {"binance": BINANCE}
-    symbol_aliases: dict[str, str] = {}
+    exchanges: dict[str, Exchange] = Field(default={"binance": BINANCE})
+    symbol_aliases: dict[str, str] = Field(default={})
     clock: ClockSettings = ClockSettings()
     quality: Quality = Quality()
     spark: Spark = Spark()
     publish: Publish = Publish()
     dbt: Dbt = Dbt()
     alerts: Alerts = Alerts()
+    streaming: Streaming = Streaming()
+    health: Health = Health()
+    vendors: Vendors = Vendors()
     logging: Logging = Logging()
 
     @property
@@ -244,17 +266,15 @@ def load_settings(config_file: str | Path | None = None, *, environ: Mapping[str
         ConfigError: unknown keys, wrong types, unset variables or an unreadable file; all of them in one text.
     """
     environ = os.environ if environ is None else environ
-    path = _config_path(config_file, environ)
+    path = config_path(config_file, environ)
     problems: list[str] = []
-    tree = _with_variables(_read_file(path), environ, problems, at="") if path else {}
-    defaults = {"exchanges": {"binance": BINANCE.model_dump()}}
-    tree = _merge(defaults, tree)
-    for name, dotted in SHORT_VARIABLES.items():
-        if environ.get(name):
-            _put(tree, dotted.split("."), environ[name], name)
-    for name in sorted(environ):
-        if name.startswith(PREFIX):
-            _put(tree, name.removeprefix(PREFIX).lower().split("__"), environ[name], name, problems=problems)
+    tree: dict[str, Any] = {"exchanges": {"binance": BINANCE.model_dump()}}
+    if path:
+        tree = lay_over(tree, read_file(path, environ, problems))
+    put_variables(tree, environ, SHORT_VARIABLES, problems)
+    if "home" in tree:
+        # What runs before the settings are read, such as bin/marketlake, has to know the home too.
+        problems.append("- home: is set by the variable MARKETLAKE_HOME alone; take it out here")
     tree["home"] = Path(environ.get("MARKETLAKE_HOME") or "data").absolute()
     try:
         settings = Settings.model_validate(tree)
@@ -266,74 +286,12 @@ def load_settings(config_file: str | Path | None = None, *, environ: Mapping[str
     return settings
 
 
-def _config_path(config_file: str | Path | None, environ: Mapping[str, str]) -> Path | None:
-    chosen = config_file or environ.get("CONFIG_FILE")
-    if chosen:
-        path = Path(chosen)
-        if not path.is_file():
-            raise ConfigError(f"CONFIG_FILE names {str(chosen)!r}, which is not a file; start from config/local.yaml")
-        return path
-    folder = Path(__file__).resolve().parents[2] / "config"
-    return next((p for p in (folder / "config.local.yaml", folder / "local.yaml") if p.is_file()), None)
-
-
-def _read_file(path: Path) -> dict[str, Any]:
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not readable YAML: {error}") from None
-    if not isinstance(tree, dict | None):
-        raise ConfigError(f"{path} must hold sections like 'database:'; it holds {type(tree).__name__}")
-    return tree or {}
-
-
-def _with_variables(tree: Any, environ: Mapping[str, str], problems: list[str], *, at: str) -> Any:
-    if isinstance(tree, dict):
-        return {
-            key: _with_variables(value, environ, problems, at=f"{at}.{key}" if at else str(key))
-            for key, value in tree.items()
-        }
-    if isinstance(tree, list):
-        return [_with_variables(value, environ, problems, at=at) for value in tree]
-    if not isinstance(tree, str):
-        return tree
-    for name in _VARIABLE.findall(tree):
-        if name not in environ:
-            problems.append(f"- {at}: the variable {name} is not set")
-    return _VARIABLE.sub(lambda match: environ.get(match[1], ""), tree)
-
-
-def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return merged
-
-
-def _put(tree: dict[str, Any], keys: list[str], text: str, variable: str, *, problems: list[str] | None = None) -> None:
-    *sections, last = keys
-    for key in sections:
-        below = tree.setdefault(key, {})
-        if not isinstance(below, dict):
-            (problems if problems is not None else []).append(f"- {variable}: {key} is not a section")
-            return
-        tree = below
-    tree[last] = _value(text)
-
-
-def _value(text: str) -> Any:
-    if text[:1] in "[{":
-        try:
-            return json.loads(text)
-        except json.JSONDecodeError:
-            return text
-    return None if text in ("", "null") else text
-
-
 def _problem(item: Any) -> str:
     where = ".".join(str(part) for part in item["loc"]) or "settings"
     if item["type"] == "extra_forbidden":
         return f"- {where}: unknown key; look for a misspelling"
-    given = "its value is not shown" if _SECRETS & set(item["loc"]) else f"was {item['input']!r}"
-    return f"- {where}: {item['msg']}; {given}"
+    said = item["msg"].removeprefix("Value error, ")
+    if _SECRETS & set(item["loc"]):
+        return f"- {where}: {said}; its value is not shown"
+    given = repr(item["input"])
+    return f"- {where}: {said}" if given in said else f"- {where}: {said}; was {given}"

@@ -32,7 +32,7 @@ def data_requests(world: World) -> list[str]:
 def test_the_same_run_again_asks_for_nothing_and_changes_nothing(world: World) -> None:
     before, versions = world.digests(), world.bronze_versions()
     world.sandbox.clear_requests()
-    no_java = {"JAVA_HOME": "/nonexistent", "MARKETLAKE__SPARK__MASTER": "none-should-start"}
+    no_java = {"JAVA_HOME": "/nonexistent", "MARKETLAKE__SPARK__MASTER": "local[none-should-start]"}
 
     done = world.command("run", *arguments_of(MARKET), "--json", environ=no_java)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from marketlake.errors import ConfigError
 from marketlake.settings import SHORT_VARIABLES, load_settings
@@ -46,14 +48,29 @@ def test_env_example_lists_nothing_that_the_code_does_not_read() -> None:
     assert sorted(variables_of_the_example() - variables_of_the_code() - FOREIGN - elsewhere) == []
 
 
-def test_local_yaml_says_the_defaults(tmp_path: Path) -> None:
+# Where config/local.yaml says another value than the code's default: LocalStack, and how long the layers are kept.
+NOT_THE_DEFAULT = {"aws.endpoint_url", "etl.silver_layer_retention_days", "etl.gold_layer_retention_days"}
+
+
+def leaves(tree: Any, at: str = "") -> dict[str, Any]:
+    """Return the values of a tree by their dotted key; a list is one value, as is a mapping of free names."""
+    if not isinstance(tree, dict) or not tree:
+        return {at: list(tree) if isinstance(tree, tuple) else tree}
+    return {
+        key: value
+        for name, below in tree.items()
+        for key, value in leaves(below, f"{at}.{name}" if at else name).items()
+    }
+
+
+def test_local_yaml_shows_each_key_with_its_default(tmp_path: Path) -> None:
     empty = tmp_path / "empty.yaml"
     empty.write_text("")
-    defaults = load_settings(empty, environ={}).model_dump(exclude={"aws", "etl"})
+    defaults = leaves(load_settings(empty, environ={}).model_dump(exclude={"home"}))
+    shown = leaves(yaml.safe_load((REPOSITORY / "config" / "local.yaml").read_text(encoding="utf-8")))
 
-    assert (
-        load_settings(REPOSITORY / "config" / "local.yaml", environ={}).model_dump(exclude={"aws", "etl"}) == defaults
-    )
+    assert sorted(shown) == sorted(defaults)
+    assert {key for key, value in defaults.items() if shown[key] != value} == NOT_THE_DEFAULT
 
 
 def test_local_yaml_has_the_values_of_the_local_profile() -> None:
@@ -61,6 +78,46 @@ def test_local_yaml_has_the_values_of_the_local_profile() -> None:
 
     assert local.aws.endpoint_url == "http://localhost:4566"
     assert (local.etl.silver_layer_retention_days, local.etl.gold_layer_retention_days) == (90, 365)
+
+
+# The specification's names of variables with their defaults, as they must work.
+VARIABLES = {
+    "AWS_REGION": ("aws.region", "us-east-1"),
+    "DB_HOST": ("database.host", "127.0.0.1"),
+    "DB_PORT": ("database.port", 0),
+    "DB_NAME": ("database.database", "bitcoin_db"),
+    "DB_USER": ("database.username", "postgres"),
+    "DB_PASSWORD": ("database.password", "postgres"),
+    "BINANCE_STREAM_URL": ("exchanges.binance.ws_url", "wss://stream.binance.com:9443/ws"),
+    "FEEDER_PORT": ("health.feeder_port", 8080),
+    "FEATURE_UPDATE_INTERVAL": ("streaming.feature_update_seconds", 60),
+    "GAP_DETECTION_THRESHOLD": ("streaming.gap_threshold_seconds", 70),
+    "LOG_LEVEL": ("logging.level", "info"),
+    "GAP_HANDLER_URL": ("streaming.gap_handler_url", None),
+    "ALPHA_VANTAGE_API_KEY": ("vendors.alpha_vantage_api_key", None),
+    "OANDA_API_KEY": ("vendors.oanda_api_key", None),
+    "ALERT_WEBHOOK_URL": ("alerts.webhook_url", None),
+}
+# Values that each variable takes beside its default.
+OTHERS = {"DB_PORT": "6543", "FEEDER_PORT": "9", "LOG_LEVEL": "error", "BINANCE_STREAM_URL": "ws://127.0.0.1:9/ws"}
+NUMBERS = {"FEATURE_UPDATE_INTERVAL", "GAP_DETECTION_THRESHOLD"}
+ADDRESSES = {"GAP_HANDLER_URL", "ALERT_WEBHOOK_URL"}
+
+
+def test_the_variables_are_those_of_the_specification() -> None:
+    assert {name: place for name, (place, _) in VARIABLES.items()} == SHORT_VARIABLES
+    assert set(VARIABLES) | {"MARKETLAKE_HOME", "CONFIG_FILE"} <= variables_of_the_example()
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_each_variable_sets_its_key(name: str, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.yaml"
+    empty.write_text("")
+    place, default = VARIABLES[name]
+    value = OTHERS.get(name) or ("9" if name in NUMBERS else "http://host.example/x" if name in ADDRESSES else "other")
+
+    assert leaves(load_settings(empty, environ={}).model_dump())[place] == default
+    assert str(leaves(load_settings(empty, environ={name: value}).model_dump())[place]).removesuffix(".0") == value
 
 
 # The table of keys: local, production. Port 0 is a free one that the embedded server picks and remembers.
@@ -84,6 +141,10 @@ KEYS = {
     "orchestration.scheduler_enabled": (True, True),
     "orchestration.max_concurrent_jobs": (3, 3),
     "orchestration.job_timeout_minutes": (60, 120),
+    "streaming.data_stream": ("bitcoin-market-data", "bitcoin-market-data"),
+    "streaming.batch_records": (500, 500),
+    "streaming.flush_seconds": (1, 1),
+    "health.feeder_port": (8080, 8080),
 }
 
 

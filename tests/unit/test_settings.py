@@ -72,10 +72,14 @@ def test_a_value_where_a_section_is_expected_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_secret_is_shown_neither_in_a_problem_nor_in_print() -> None:
-    environ = {"DB_PASSWORD": "hunter2", "MARKETLAKE__ALERTS__WEBHOOK_URL": "https://hooks.example/hunter2"}
+    environ = {
+        "DB_PASSWORD": "hunter2", "MARKETLAKE__ALERTS__WEBHOOK_URL": "https://hooks.example/hunter2",
+        "OANDA_API_KEY": "hunter2", "ALPHA_VANTAGE_API_KEY": "hunter2",
+    }  # fmt: skip
     assert "hunter2" not in f"{load_settings(environ=environ)!r} {load_settings(environ=environ)}"
     with pytest.raises(ConfigError, match=r"database\.password") as error:
-        load_settings(environ={"MARKETLAKE__DATABASE__PASSWORD": '["hunter2"]'})
+        load_settings(environ={"MARKETLAKE__DATABASE__PASSWORD": '["hunter2"]', "ALERT_WEBHOOK_URL": "hunter2"})
+    assert "alerts.webhook_url" in str(error.value)
     assert "hunter2" not in str(error.value)
 
 
@@ -83,7 +87,9 @@ def test_a_file_of_ones_own_beside_the_shipped_one_is_read_instead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "config").mkdir()
-    monkeypatch.setattr("marketlake.settings.__file__", str(tmp_path / "plugins" / "marketlake" / "settings.py"))
+    monkeypatch.setattr(
+        "marketlake.settings_tree.__file__", str(tmp_path / "plugins" / "marketlake" / "settings_tree.py")
+    )
     assert load_settings(environ={}).etl.worker_count == 1
     for name, count in (("local.yaml", 2), ("config.local.yaml", 3)):
         (tmp_path / "config" / name).write_text(f"etl: {{worker_count: {count}}}")
@@ -112,3 +118,76 @@ def test_all_state_lies_below_the_home(tmp_path: Path) -> None:
 def test_a_bucket_stays_as_it_is(tmp_path: Path) -> None:
     settings = load_settings(written(tmp_path, "delta_lake: {storage_path: 's3://finance-lake'}"), environ={})
     assert settings.lake_root == "s3://finance-lake"
+
+
+BAD_VALUES = {
+    "exchanges.binance.timeframes.0: timeframe must be one of 1m, 5m": ("TIMEFRAMES", '["60"]'),
+    "exchanges.binance.first_instant: instant must be a date like 2025-01-31": ("FIRST_INSTANT", "banana"),
+    "exchanges.binance.rest_url: must be an address like https://api.example.com; was 'nonsense'": (
+        "REST_URL", "nonsense",
+    ),
+    "exchanges.binance.futures_rest_url: must be an address": ("FUTURES_REST_URL", "http://[::1"),
+    "exchanges.binance.archive_url: must be an address": ("ARCHIVE_URL", "http://host:port"),
+    "exchanges.binance.ws_url: must be an address like wss://": ("WS_URL", "https://stream.example.com"),
+}  # fmt: skip
+
+
+def test_values_that_could_not_work_are_refused_at_the_start_all_at_once(tmp_path: Path) -> None:
+    environ = {f"MARKETLAKE__EXCHANGES__BINANCE__{name}": value for name, value in BAD_VALUES.values()}
+    environ |= {"MARKETLAKE__ETL__PROCESSING_INTERVAL": "often", "MARKETLAKE__SPARK__BACKEND": "standalone"}
+    with pytest.raises(ConfigError) as error:
+        load_settings(written(tmp_path, ""), environ=environ)
+    text = str(error.value)
+    assert text.startswith(f"{len(BAD_VALUES) + 2} problem(s)")
+    assert [part for part in BAD_VALUES if part not in text] == []
+    assert "etl.processing_interval: timeframe must be a number and m, h or d" in text
+    assert "spark.master: must be spark://host:port where spark.backend is standalone; was 'local[2]'" in text
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:8899", "https://api.example.com/base/", "http://[::1]:80"])
+def test_an_exchange_can_be_any_server(tmp_path: Path, address: str) -> None:
+    environ = {"MARKETLAKE__EXCHANGES__BINANCE__REST_URL": address}
+    assert load_settings(written(tmp_path, ""), environ=environ).exchanges["binance"].rest_url == address
+
+
+def test_an_address_that_may_be_left_out_may_be_empty_and_the_main_one_may_not(tmp_path: Path) -> None:
+    name = "MARKETLAKE__EXCHANGES__BINANCE__"
+    binance = load_settings(written(tmp_path, ""), environ={f"{name}FUTURES_REST_URL": ""}).exchanges["binance"]
+    assert binance.futures_rest_url == ""
+    with pytest.raises(ConfigError, match="rest_url: must be an address"):
+        load_settings(written(tmp_path, ""), environ={f"{name}REST_URL": ""})
+
+
+def test_a_variable_that_is_set_to_nothing_leaves_a_key_that_may_have_no_value_without_one(tmp_path: Path) -> None:
+    path = written(tmp_path, "aws: {endpoint_url: 'http://localhost:4566'}\ndelta_lake: {storage_path: /lake}")
+    environ = {"MARKETLAKE__AWS__ENDPOINT_URL": "", "MARKETLAKE__DELTA_LAKE__STORAGE_PATH": ""}
+    settings = load_settings(path, environ=environ)
+    assert (settings.aws.endpoint_url, settings.delta_lake.storage_path) == (None, "")
+
+
+def test_a_date_without_quotes_is_a_date(tmp_path: Path) -> None:
+    path = written(tmp_path, "exchanges: {binance: {first_instant: 2020-01-01}}")
+    assert load_settings(path, environ={}).exchanges["binance"].first_instant == "2020-01-01"
+
+
+@pytest.mark.parametrize(
+    ("backend", "master"), [("local", "spark://host:7077"), ("standalone", "local"), ("local", "lokal")]
+)
+def test_a_master_that_is_not_the_back_ends_is_refused(tmp_path: Path, backend: str, master: str) -> None:
+    with pytest.raises(ConfigError, match=r"spark\.master: must be"):
+        load_settings(written(tmp_path, f"spark: {{backend: {backend}, master: '{master}'}}"), environ={})
+
+
+def test_the_level_of_the_log_is_read_in_any_case(tmp_path: Path) -> None:
+    path = written(tmp_path, "logging: {level: Warning}")
+    assert load_settings(path, environ={}).logging.level == "warning"
+    assert load_settings(path, environ={"LOG_LEVEL": "INFO"}).logging.level == "info"
+    long = {"LOG_LEVEL": "INFO", "MARKETLAKE__LOGGING__LEVEL": "DEBUG"}
+    assert load_settings(path, environ=long).logging.level == "debug"
+
+
+@pytest.mark.parametrize("variables", [{}, {"MARKETLAKE__HOME": "/elsewhere"}])
+def test_the_home_is_set_by_its_variable_alone(tmp_path: Path, variables: dict[str, str]) -> None:
+    path = written(tmp_path, "" if variables else "home: /elsewhere")
+    with pytest.raises(ConfigError, match="home: is set by the variable MARKETLAKE_HOME alone"):
+        load_settings(path, environ={"MARKETLAKE_HOME": str(tmp_path), **variables})

@@ -47,7 +47,8 @@ def test_big_loads_keep_the_optimising_compiler() -> None:
 
 
 def test_executors_of_a_cluster_get_the_jars_too(tmp_path: Path) -> None:
-    variables = {"MARKETLAKE_HOME": str(tmp_path), "MARKETLAKE__SPARK__MASTER": "spark://127.0.0.1:7077"}
+    spark = {"MARKETLAKE__SPARK__BACKEND": "standalone", "MARKETLAKE__SPARK__MASTER": "spark://127.0.0.1:7077"}
+    variables = {"MARKETLAKE_HOME": str(tmp_path), **spark}
 
     command, _ = spark_submit_command(load_settings(environ=variables), A_SCRIPT)
 

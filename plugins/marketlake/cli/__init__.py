@@ -12,6 +12,7 @@ from types import FrameType
 from marketlake.cli.failures import report
 from marketlake.cli.output import Output, log_to_stderr
 from marketlake.cli.parsing import command_of, parse, top_help
+from marketlake.settings import load_settings
 
 _INTERRUPTED = 130
 _PIPE_CLOSED = 141
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if command.reads_its_own_arguments:
             return command.forward(rest)
         module, arguments = parse(command, rest)
-        log_to_stderr("debug" if is_debug else os.environ.get("LOG_LEVEL") or "info")
+        log_to_stderr("debug" if is_debug else load_settings().logging.level)
         signal.signal(signal.SIGTERM, _end)
         return int(module.execute(arguments, out))
     except SystemExit as end:  # argparse after --help

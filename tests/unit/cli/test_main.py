@@ -1,4 +1,5 @@
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -105,3 +106,17 @@ def test_help_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize(("name", "value"), [("LOG_LEVEL", "INFO"), ("MARKETLAKE__LOGGING__LEVEL", "Debug")])
+def test_the_level_of_the_log_is_the_settings(capsys, home, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    monkeypatch.setattr("marketlake.lake.sql.run_query", lambda root, sql: {}["x"])
+    assert main(["sql", "select 1"]) == 1
+    assert logging.getLevelName(logging.getLogger("marketlake").level) == value.upper()
+
+
+def test_an_unknown_level_of_the_log_is_refused_with_the_known_ones(capsys, home, monkeypatch):
+    monkeypatch.setenv("LOG_LEVEL", "loud")
+    assert main(["sql", "select 1"]) == 2
+    assert "logging.level: Input should be 'debug', 'info', 'warning' or 'error'" in capsys.readouterr().err
