@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 import time
@@ -12,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -71,7 +73,21 @@ def print_figures(figures: list[Figure], *, console: Console | None = None) -> N
 
 
 def _measured_on() -> str:
-    git = ["git", "-C", str(REPOSITORY), "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(git, capture_output=True, text=True).stdout.strip() or "unknown"
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    return f"commit {commit}, Python {platform.python_version()}, {packages}"
+    return f"{machine()}; commit {commit()}, Python {platform.python_version()}, {packages}"
+
+
+def machine() -> str:
+    """Return what the figures were measured on: usable cores and memory."""
+    memory_gib = psutil.virtual_memory().total / (1 << 30)
+    return f"{len(os.sched_getaffinity(0))} cores, {memory_gib:.0f} GiB, {platform.system()} {platform.machine()}"
+
+
+def commit(repository: Path = REPOSITORY) -> str:
+    """Return the commit that was measured, with `+changes` where the files differ from it."""
+    name = _git(repository, "rev-parse", "--short", "HEAD") or "unknown"
+    return f"{name}+changes" if _git(repository, "status", "--porcelain") else name
+
+
+def _git(repository: Path, *arguments: str) -> str:
+    return subprocess.run(["git", "-C", str(repository), *arguments], capture_output=True, text=True).stdout.strip()

@@ -38,7 +38,8 @@ def test_the_daily_run_calls_every_step_once_in_its_order(dags: dict[str, Any], 
     assert sorted(library.steps, key=DAILY_STEPS.index) == DAILY_STEPS
     assert tasks["refresh_grafana_dashboards"] == "skipped"
     opened = library.calls[0]
-    assert opened[opened.index("--start") + 1] == "2025-01-01T00:00:00Z" or "--start" in opened
+    window = [opened[opened.index(name) + 1] for name in ("--start", "--end")]
+    assert window == ["2024-12-31T00:00:00Z", "2025-01-01T00:00:00Z"]
 
 
 def test_an_exchange_that_fails_leaves_the_others_their_way_to_gold(dags: dict[str, Any], library: Library) -> None:

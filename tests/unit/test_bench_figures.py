@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from io import StringIO
 from pathlib import Path
 
 from rich.console import Console
 
-from tests.bench.figures import Figure, print_figures, seconds_of, write_figures
+from tests.bench.figures import Figure, commit, print_figures, seconds_of, write_figures
 
 FIGURES = [
     Figure("rows/s beside a peer", 0.5, 0.4, "higher", "our 5 s, theirs 2.5 s"),
@@ -35,10 +37,21 @@ def test_a_target_is_met_in_its_own_direction() -> None:
 
 def test_the_table_names_versions_and_commit() -> None:
     out = StringIO()
-    print_figures(FIGURES, console=Console(file=out, width=200))
+    print_figures(FIGURES, console=Console(file=out, width=300))
     assert "commit" in out.getvalue()
     assert "pyspark 4.1.4" in out.getvalue()
     assert "missed" in out.getvalue()
+    assert re.search(r"\d+ cores, \d+ GiB, Linux", out.getvalue())
+
+
+def test_uncommitted_changes_are_marked_beside_the_commit(tmp_path: Path) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=t", "-c", "user.email=t@example.com"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
+    clean = commit(tmp_path)
+    (tmp_path / "new.py").touch()
+    assert re.fullmatch(r"[0-9a-f]{7,}", clean)
+    assert commit(tmp_path) == f"{clean}+changes"
 
 
 def test_the_median_of_the_runs_counts() -> None:

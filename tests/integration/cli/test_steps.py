@@ -58,9 +58,11 @@ def test_a_dry_run_saves_no_tasks_and_asks_for_no_data(world, capsys):
 
 
 def test_a_plan_is_a_table_for_people(world, capsys):
-    assert main(["plan", *CANDLES, *WINDOW]) == 0
-    text = capsys.readouterr().out
-    assert "BTC/USDT" in text or "Nothing to fetch" in text
+    capsys.readouterr()
+    assert main(["plan", "--dataset", "ohlcv", "--symbol", "BTC/USDT", "--timeframe", "4h", *WINDOW]) == 0
+    [line] = [line.split() for line in capsys.readouterr().out.splitlines() if "BTC/USDT" in line]
+    assert line[:5] == ["ohlcv", "binance", "BTC/USDT", "4h", "archive"]
+    assert "6" in line[5:]
 
 
 def test_a_failed_fetch_names_the_error_and_the_task_to_clear(world, capsys, monkeypatch):
