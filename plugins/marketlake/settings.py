@@ -108,7 +108,10 @@ class Symbols(Section):
 
 
 class Exchange(Section):
-    """One exchange: where it is, what is kept of it, how hard it may be asked."""
+    """One exchange: where it is, what is kept of it, how hard it may be asked.
+
+    `coinm_rest_url`, `ws_url`, `priority` and `fallback_enabled` are read by parts that are not there yet.
+    """
 
     enabled: bool = True
     rest_url: HttpAddress

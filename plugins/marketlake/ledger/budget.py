@@ -1,7 +1,7 @@
 """The request budget: one row per exchange and scope, drawn from by all processes (ING-28).
 
-Windows are the minutes of the exchange's clock, because that is how exchanges count. A draw is one statement, so two
-processes can never spend the same weight.
+Windows are minutes of the machine that draws, not of the clock that a run follows: an exchange counts real minutes even
+where its announced time stands still. A draw holds the row's lock, so two processes can never spend the same weight.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from marketlake.instants import Clock, OffsetClock
 # Until the exchange's own figure is known; no exchange here allows less.
 LIMIT_BEFORE_PUBLISHED = 1_200
 _MINUTE = timedelta(minutes=1)
-# Wait a little longer than to the full minute: the exchange's clock is not exactly ours.
+# Wait a little longer than to the full minute: the clock by which the exchange counts is not exactly ours.
 _MARGIN_SECONDS = 0.25
 _INSERT = (
     "insert into ops.request_budget (exchange, scope, window_start, limit_weight) values (%s, %s, %s, %s)"
@@ -29,7 +29,7 @@ _INSERT = (
 
 @dataclass(frozen=True)
 class BudgetRow:
-    """One row of `ops.request_budget`; weights are per minute, instants on the exchange's clock, UTC."""
+    """One row of `ops.request_budget`; weights are per minute, instants on the drawing machine's clock, UTC."""
 
     exchange: str
     scope: str
@@ -51,8 +51,8 @@ def draw(
 ) -> float:
     """Take the weight from the running minute and return 0, or take nothing and return the seconds to wait.
 
-    `ceiling` is the share of the published limit that may be used (0.8), `now` the exchange's time (default: the
-    machine's). A request heavier than the ceiling goes through alone, in a minute of its own.
+    `ceiling` is the share of the published limit that may be used (0.8), `now` the machine's time. A request heavier
+    than the ceiling goes through alone, in a minute of its own.
 
     Raises:
         UnavailableError: the source refused somebody here and is closed for now.
@@ -127,7 +127,7 @@ def block_until(
     *,
     is_closed: bool = False,
 ) -> None:
-    """Let no process draw from the scope before the instant (exchange's clock, UTC); a longer block stays.
+    """Let no process draw from the scope before the instant (machine's clock, UTC); a longer block stays.
 
     With `is_closed` a draw fails at once instead of being told to wait.
     """

@@ -1,1 +1,1 @@
-"""Binance: spot, USD-margined and (instrument list only) coin-margined futures, by REST and bulk archives."""
+"""Binance: spot and USD-margined futures, by REST and bulk archives. Coin-margined markets are not asked for yet."""

@@ -170,7 +170,7 @@ def _endpoint(dataset: str, market: Market) -> Endpoint:
         raise UnknownNameError(f"binance offers no {dataset} of {market.market_type} markets by REST ({market.symbol})")
     base, _, settle = market.symbol.partition(":")
     if settle and settle.split("-")[0] == base.split("/")[0]:
-        raise MarketRefusedError(f"{market.symbol} is coin-margined; only its listing is read, not its {dataset}")
+        raise MarketRefusedError(f"{market.symbol} is coin-margined; only spot and USD-margined markets are read")
     return endpoint
 
 
