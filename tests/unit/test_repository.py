@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
+
+from marketlake.cli.commands import COMMANDS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDERS = ("dags", "plugins", "spark_jobs", "expectations", "dbt_project", "docker", "tests", "config", "docs")
@@ -63,3 +67,33 @@ def test_the_project_is_under_the_mit_licence() -> None:
 
     assert project["license"] == "MIT"
     assert (REPOSITORY / "LICENSE").read_text(encoding="utf-8").startswith("MIT License")
+
+
+def changes() -> list[str]:
+    """Return the entries of the change log, each on one line."""
+    text = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
+    return [" ".join(entry.split()) for entry in text.split("\n- ")[1:]]
+
+
+def test_each_gold_column_stands_in_the_change_log() -> None:
+    files = sorted((REPOSITORY / "dbt_project" / "models" / "gold").glob("*.yml"))
+    models = [model for path in files for model in yaml.safe_load(path.read_text(encoding="utf-8"))["models"]]
+    missing = [
+        f"{model['name']}.{column['name']}"
+        for model in models
+        for column in model["columns"]
+        if not any(f"`{model['name']}`" in entry and f"`{column['name']}`" in entry for entry in changes())
+    ]
+
+    assert len(models) >= 2
+    assert missing == []
+
+
+def test_each_command_stands_in_the_change_log() -> None:
+    [entry] = [entry for entry in changes() if entry.startswith("`bin/marketlake`")]
+
+    assert [name for name in COMMANDS if not re.search(rf"`{name}[ `]", entry)] == []
+
+
+def test_the_readme_is_short() -> None:
+    assert len((REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()) <= 150

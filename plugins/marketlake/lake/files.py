@@ -19,6 +19,8 @@ from marketlake.errors import DataError, UsageError
 
 # Column → inclusive lowest and highest value; None where that side is open or not recorded.
 Bounds = Mapping[str, tuple[Any, Any]]
+# Columns whose statistics decide which files are opened and whether rows need ranking.
+STATED_COLUMNS = ("symbol", "source", "revision", "known_at", "partition_date", "partition_asset_pair")
 # Statistics are cut to milliseconds, so the true maximum may lie up to this much higher.
 _STATISTICS_UNIT = timedelta(milliseconds=1)
 

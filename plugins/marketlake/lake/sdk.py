@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marketlake.datasets import FUNDING_RATES, OHLCV, Dataset
 from marketlake.errors import UsageError
-from marketlake.instants import Window, as_utc, parse_instant
-from marketlake.lake.files import TableFiles, files_of, open_table
+from marketlake.lake.files import STATED_COLUMNS, TableFiles, files_of, open_table
 from marketlake.lake.formats import check_format, in_format
-from marketlake.lake.markets import check_exchange, resolve_held_symbol
-from marketlake.lake.schemas import arrow_schema, default_columns
+from marketlake.lake.market_rows import Instant, Options, instant_of, read_market, stream_market
+from marketlake.lake.tables import files_at
 from marketlake.timeframes import check_timeframe
 
 if TYPE_CHECKING:
@@ -23,23 +20,8 @@ if TYPE_CHECKING:
 
     from marketlake.settings import Settings
 
-Instant = datetime | str
-
-
-@dataclass(frozen=True)
-class _Options:
-    start: Instant | None
-    end: Instant | None
-    exchange: str
-    as_of: Instant | None
-    include_backfilled: bool
-    exact: bool
-    format: str
-    columns: Sequence[str] | None
-
-
-# Columns whose statistics decide which files are opened and whether rows need ranking.
-STATED_COLUMNS = ("symbol", "source", "revision", "known_at", "partition_date", "partition_asset_pair")
+# Rows of a batch: some ten MiB of candles.
+BATCH_ROWS = 50_000
 
 
 class Lake:
@@ -77,6 +59,7 @@ class Lake:
         *,
         exchange: str = "binance",
         as_of: Instant | None = None,
+        version: int | None = None,
         include_backfilled: bool = False,
         exact: bool = False,
         format: str = "arrow",
@@ -85,14 +68,43 @@ class Lake:
         """Return the current candles that open in `[start, end)`, by open time.
 
         `as_of` returns what was known at that instant; candles first loaded later are left out, or, with
-        `include_backfilled`, added in the values of their first revision with `is_backfilled` true.
+        `include_backfilled`, added in the values of their first revision with `is_backfilled` true. `version` reads the
+        table as it was at that version of Delta's.
 
         Raises:
             UnknownNameError: unknown exchange, symbol, timeframe or column; the text names the valid ones.
+            UsageError: the version is not there any more; the text names the earliest that is.
         """
         check_timeframe(timeframe)
-        options = _Options(start, end, exchange, as_of, include_backfilled, exact, format, columns)
-        return self._market_rows(OHLCV, symbol, timeframe, options)
+        check_format(format)
+        options = Options(start, end, exchange, as_of, include_backfilled, exact, columns)
+        rows = read_market(self._table(OHLCV, version), OHLCV, symbol, timeframe, options)
+        return in_format(rows, format, exact=True)
+
+    def candles_batches(
+        self,
+        symbol: str,
+        timeframe: str,
+        start: Instant | None = None,
+        end: Instant | None = None,
+        *,
+        exchange: str = "binance",
+        as_of: Instant | None = None,
+        version: int | None = None,
+        include_backfilled: bool = False,
+        exact: bool = False,
+        columns: Sequence[str] | None = None,
+        batch_rows: int = BATCH_ROWS,
+    ) -> pa.RecordBatchReader:
+        """Return the rows of `candles` as a stream of Arrow batches of at most `batch_rows`, by open time.
+
+        One slice of the range is in memory at a time, all slices are of one version of the table. Wrong arguments raise
+        here, as in `candles`, not at the first batch.
+        """
+        check_timeframe(timeframe)
+        options = Options(start, end, exchange, as_of, include_backfilled, exact, columns)
+        table = self._table(OHLCV, version)
+        return stream_market(table, OHLCV, symbol, timeframe, options, batch_rows=batch_rows)
 
     def funding_rates(
         self,
@@ -102,14 +114,36 @@ class Lake:
         *,
         exchange: str = "binance",
         as_of: Instant | None = None,
+        version: int | None = None,
         include_backfilled: bool = False,
         exact: bool = False,
         format: str = "arrow",
         columns: Sequence[str] | None = None,
     ) -> Any:
         """Return the current funding events paid in `[start, end)`, by funding time; otherwise like `candles`."""
-        options = _Options(start, end, exchange, as_of, include_backfilled, exact, format, columns)
-        return self._market_rows(FUNDING_RATES, symbol, None, options)
+        check_format(format)
+        options = Options(start, end, exchange, as_of, include_backfilled, exact, columns)
+        rows = read_market(self._table(FUNDING_RATES, version), FUNDING_RATES, symbol, None, options)
+        return in_format(rows, format, exact=True)
+
+    def funding_rates_batches(
+        self,
+        symbol: str,
+        start: Instant | None = None,
+        end: Instant | None = None,
+        *,
+        exchange: str = "binance",
+        as_of: Instant | None = None,
+        version: int | None = None,
+        include_backfilled: bool = False,
+        exact: bool = False,
+        columns: Sequence[str] | None = None,
+        batch_rows: int = BATCH_ROWS,
+    ) -> pa.RecordBatchReader:
+        """Return the rows of `funding_rates` as a stream of Arrow batches; otherwise like `candles_batches`."""
+        options = Options(start, end, exchange, as_of, include_backfilled, exact, columns)
+        table = self._table(FUNDING_RATES, version)
+        return stream_market(table, FUNDING_RATES, symbol, None, options, batch_rows=batch_rows)
 
     def mart(self, name: str, *, exact: bool = False, format: str = "arrow") -> Any:
         """Return a gold mart, read from Postgres by the reader's role.
@@ -142,7 +176,7 @@ class Lake:
         equal = {
             "dataset": dataset, "exchange": exchange, "symbol": symbol, "timeframe": timeframe, "status": status,
         }  # fmt: skip
-        return in_format(read_gaps(self.root, equal, _instant(start), _instant(end)), format, exact=True)
+        return in_format(read_gaps(self.root, equal, instant_of(start), instant_of(end)), format, exact=True)
 
     def query(self, sql: str, *, exact: bool = True, format: str = "arrow") -> Any:
         """Return the result of a DuckDB query over the lake's views (`raw_market_data_1m`, `bronze.ohlcv`, …).
@@ -178,43 +212,17 @@ class Lake:
         from marketlake.lake.tables import read_table
 
         check_format(format)
-        rows = read_table(self.root, table_name, as_of_timestamp=_instant(as_of_timestamp), version=version)
+        rows = read_table(self.root, table_name, as_of_timestamp=instant_of(as_of_timestamp), version=version)
         return in_format(rows, format, exact=exact)
 
-    def _market_rows(self, dataset: Dataset, symbol: str, timeframe: str | None, options: _Options) -> Any:
-        from marketlake.lake.reading import MarketRange, read_range
-
-        check_format(options.format)
-        first, last = _instant(options.start), _instant(options.end)
-        if first is not None and last is not None:
-            Window(first, last)
-        columns = default_columns(dataset) if options.columns is None else list(options.columns)
-        arrow_schema(dataset, columns)
-        table = self._table(dataset.table, dataset.time_column)
-        exchange = check_exchange(table, options.exchange)
-
-        def read(of: str) -> pa.Table:
-            return read_range(
-                table,
-                dataset,
-                MarketRange(exchange, of, timeframe, first, last),
-                columns,
-                as_of=_instant(options.as_of),
-                include_backfilled=options.include_backfilled,
-            )
-
-        # A unified symbol is read as it is; what the lake holds is looked up only for other spellings and for misses.
-        rows = read(symbol) if "/" in symbol else None
-        if not rows:
-            meant = resolve_held_symbol(table, dataset, exchange, symbol)
-            rows = read(meant) if rows is None or meant != symbol else rows
-        return in_format(rows, options.format, exact=options.exact)
-
-    def _table(self, name: str, time_column: str) -> TableFiles:
+    def _table(self, dataset: Dataset, version: int | None) -> TableFiles:
+        name, columns = dataset.table, [*STATED_COLUMNS, dataset.time_column]
+        if version is not None:
+            return files_at(self.root, name, version, columns)
         opened = open_table(self.root, name)
         kept = self._tables.get(name)
         if kept is None or kept.version != opened.version():
-            kept = self._tables[name] = files_of(opened, name, [*STATED_COLUMNS, time_column])
+            kept = self._tables[name] = files_of(opened, name, columns)
         return kept
 
     def _loaded_settings(self) -> Settings:
@@ -237,13 +245,3 @@ def _home_and_root(text: str) -> tuple[str, str]:
         f"there is no lake at {path}: name MARKETLAKE_HOME (it holds delta_lake/) or the delta_lake folder itself,"
         " or load something first with `marketlake run`"
     )
-
-
-def _instant(value: Instant | None) -> datetime | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return parse_instant(value)
-    if value.tzinfo is None:
-        raise UsageError(f"instants must be zone-aware, like datetime(…, tzinfo=UTC); was {value.isoformat()}")
-    return as_utc(value)

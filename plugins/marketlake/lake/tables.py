@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from deltalake import DeltaTable
 from marketlake.datasets import DATASETS
 from marketlake.errors import DataError, UsageError
 from marketlake.instants import as_utc, format_instant, from_epoch_ms
-from marketlake.lake.files import files_of, open_table, table_names
+from marketlake.lake.files import TableFiles, files_of, open_table, table_names
 
 
 def table_named(root: str, text: str) -> str:
@@ -63,6 +64,17 @@ def read_table(
     return _rows(table, root, name)
 
 
+def files_at(root: str, name: str, version: int, columns: Iterable[str]) -> TableFiles:
+    """Return the files of a table at one of its versions, with bounds for these columns.
+
+    Raises:
+        UsageError: an unknown or vacuumed version; the text names the earliest available one.
+    """
+    table = open_table(root, name)
+    _load_version(table, root, name, version)
+    return _complete_files(table, root, name, columns)
+
+
 def _version_at(root: str, name: str, instant: datetime) -> int:
     history = get_table_history(root, name)
     if instant > datetime.now(UTC):
@@ -86,14 +98,18 @@ def _load_version(table: DeltaTable, root: str, name: str, version: int) -> None
 def _rows(table: DeltaTable, root: str, name: str) -> pa.Table:
     from marketlake.lake.sql import dataset_of_files
 
-    files = files_of(table, name, [])
+    return dataset_of_files(_complete_files(table, root, name, [])).to_table()
+
+
+def _complete_files(table: DeltaTable, root: str, name: str, columns: Iterable[str]) -> TableFiles:
+    files = files_of(table, name, columns)
     missing = [file.path for file in files.files if not Path(file.path).is_file()]
     if missing:
         where = f"version {files.version} of {name} lacks {len(missing)} of its files, such as {missing[0]}"
         if files.version == open_table(root, name).version():
             raise DataError(f"{where}: restore the table")
         raise UsageError(f"{where}: it was vacuumed; {_earliest(root, name)}")
-    return dataset_of_files(files).to_table()
+    return files
 
 
 def _earliest(root: str, name: str) -> str:

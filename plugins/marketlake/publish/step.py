@@ -16,9 +16,8 @@ import psycopg
 from marketlake.datasets import Dataset, dataset_named
 from marketlake.errors import DataError
 from marketlake.instants import DAY, Window, floor_instant
-from marketlake.lake.files import TableFiles, files_of, open_table, table_names
+from marketlake.lake.files import STATED_COLUMNS, TableFiles, files_of, open_table, table_names
 from marketlake.lake.schemas import arrow_schema
-from marketlake.lake.sdk import STATED_COLUMNS
 from marketlake.ledger import (
     ChangeRow,
     changes_unpublished,

@@ -5,6 +5,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 
 from marketlake import Lake
 from marketlake.errors import UnknownNameError, UnknownSymbolError, UsageError, WindowError
@@ -225,3 +226,80 @@ def test_an_open_lake_sees_what_is_committed_later(root):
     assert len(closes(lake)) == 1
     commit(root, minutes(DAY + timedelta(minutes=1), 2))
     assert len(closes(lake)) == 3
+
+
+def restated_months(root):
+    """Write two months of candles, the first of which is partly restated later."""
+    commit(root, [*minutes(DAY, 5), *minutes(DAY + timedelta(days=31), 4)])
+    later = {"received_at": LATER, "known_at": LATER}
+    commit(root, [candle(DAY + timedelta(minutes=3), close="9", revision=1, **later)])
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"exact": True}, {"as_of": KNOWN}, {"as_of": KNOWN, "include_backfilled": True}]
+)
+def test_a_stream_of_batches_is_the_table_in_parts(root, options):
+    restated_months(root)
+    whole = Lake(root).candles("BTC/USDT", "1m", **options)
+    stream = Lake(root).candles_batches("BTC/USDT", "1m", batch_rows=2, **options)
+    batches = list(stream)
+    assert {len(batch) for batch in batches} <= {1, 2}
+    assert len(batches) > 3
+    assert pa.Table.from_batches(batches, schema=stream.schema) == whole
+
+
+def test_a_stream_keeps_to_its_range_and_takes_other_spellings(root):
+    restated_months(root)
+    bounds = (DAY + timedelta(minutes=1), DAY + timedelta(days=31, minutes=2))
+    stream = Lake(root).candles_batches("BTCUSDT", "1m", *bounds, columns=["open_time", "close"], batch_rows=3)
+    assert stream.read_all() == Lake(root).candles("BTC/USDT", "1m", *bounds, columns=["open_time", "close"])
+
+
+def test_a_stream_opens_a_file_only_when_it_comes_to_it(root):
+    restated_months(root)
+    stream = Lake(root).candles_batches("BTC/USDT", "1m", batch_rows=5)
+    for path in (root / "bronze" / "ohlcv").rglob("partition_month=2025-03/*.parquet"):
+        path.unlink()
+    assert len(stream.read_next_batch()) == 5
+    with pytest.raises(FileNotFoundError):
+        stream.read_next_batch()
+
+
+def test_a_stream_of_nothing_has_the_schema_and_a_wrong_request_fails_at_once(root):
+    commit(root, [candle(DAY)])
+    lake = Lake(root)
+    empty = lake.candles_batches("BTC/USDT", "1m", "2020-01-01", "2020-01-02")
+    assert empty.read_all() == lake.candles("BTC/USDT", "1m", "2020-01-01", "2020-01-02")
+    with pytest.raises(UnknownNameError, match="symbol must be one of BTC/USDT"):
+        lake.candles_batches("BTC/EUR", "1m")
+    with pytest.raises(UnknownNameError, match="column must be one of"):
+        lake.candles_batches("BTC/USDT", "1m", columns=["clsoe"])
+    with pytest.raises(UsageError, match="batch_rows must be at least 1; was 0"):
+        lake.candles_batches("BTC/USDT", "1m", batch_rows=0)
+
+
+def test_funding_events_stream_too(root):
+    commit_funding(root, [funding(DAY + timedelta(hours=8 * n), funding_rate=f"0.000{n}") for n in (2, 0, 1)])
+    stream = Lake(root).funding_rates_batches("BTC/USDT:USDT", batch_rows=1)
+    assert stream.read_all() == Lake(root).funding_rates("BTC/USDT:USDT")
+
+
+def test_rows_are_read_at_a_version_of_their_table(root):
+    commit(root, minutes(DAY, 2))
+    commit(root, [candle(DAY, close="9", revision=1, received_at=LATER, known_at=LATER)])
+    lake = Lake(root)
+    assert [closes(lake, version=n)[0] for n in (0, 1)] == [100.00000001, 9.0]
+    assert lake.candles_batches("BTC/USDT", "1m", version=0).read_all() == lake.candles("BTC/USDT", "1m", version=0)
+    with pytest.raises(UsageError, match=r"has versions up to 1; was 2; the earliest available is version 0"):
+        lake.candles("BTC/USDT", "1m", version=2)
+
+
+def test_a_version_that_lost_its_files_is_refused_with_the_earliest(root):
+    commit(root, minutes(DAY, 2))
+    [first] = (root / "bronze" / "ohlcv").rglob("*.parquet")
+    DeltaTable(str(root / "bronze" / "ohlcv")).delete()
+    commit(root, minutes(DAY, 3))
+    first.unlink()
+    assert len(Lake(root).candles("BTC/USDT", "1m", version=2)) == 3
+    with pytest.raises(UsageError, match=r"version 0 of bronze\.ohlcv lacks 1 of its files.*the earliest available is"):
+        Lake(root).candles("BTC/USDT", "1m", version=0)
