@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
@@ -47,6 +48,35 @@ def test_the_small_files_of_a_partition_become_one_and_no_row_changes(tmp_path: 
     table = DeltaTable(path)
     assert len(table.file_uris()) == 1
     assert table.to_pyarrow_table().sort_by("open_time").equals(before)
+
+
+def write_noise(root: str, mebibytes: int, *, seed: int) -> None:
+    """Append one file of about this size to the partition: numbers that no codec makes smaller."""
+    rows = mebibytes * (1 << 20) // 8
+    noise = np.random.default_rng(seed).integers(0, 1 << 63, rows)
+    texts = {name: pa.array([value]).take(pa.array(np.zeros(rows, "int8"))) for name, value in PARTITION.items()}
+    symbols = pa.array(["BTC/USDT"]).take(pa.array(np.zeros(rows, "int8")))
+    table = pa.table({**texts, "symbol": symbols, "noise": noise})
+    write_deltalake(table_path(root, "bronze.noise"), table, mode="append", partition_by=list(OHLCV.partitioned_by))
+
+
+def test_files_of_a_compacted_partition_have_the_target_size(tmp_path: Path) -> None:
+    for seed in range(8):
+        write_noise(str(tmp_path), 5, seed=seed)
+    for seed in range(8, 13):
+        write_noise(str(tmp_path), 1, seed=seed)
+
+    compact_partitions(str(tmp_path), "bronze.noise", [PARTITION])
+
+    mebibytes = [
+        Path(uri).stat().st_size / (1 << 20)
+        for uri in DeltaTable(table_path(str(tmp_path), "bronze.noise")).file_uris()
+    ]
+    # What is left over after the full files may be smaller, but never tiny.
+    smallest, *others = sorted(mebibytes)
+    assert others
+    assert 1 <= smallest <= 32
+    assert [size for size in others if not 16 <= size <= 32] == []
 
 
 def test_a_partition_of_one_file_is_left_alone_and_so_are_others(tmp_path: Path) -> None:
