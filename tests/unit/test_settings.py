@@ -135,11 +135,14 @@ BAD_VALUES = {
 def test_values_that_could_not_work_are_refused_at_the_start_all_at_once(tmp_path: Path) -> None:
     environ = {f"MARKETLAKE__EXCHANGES__BINANCE__{name}": value for name, value in BAD_VALUES.values()}
     environ |= {"MARKETLAKE__ETL__PROCESSING_INTERVAL": "often", "MARKETLAKE__SPARK__BACKEND": "standalone"}
+    bound = '[{"symbol": "ETH/USDT", "low": 1, "high": 2, "valid_from": "soon"}]'
+    environ["MARKETLAKE__QUALITY__PRICE_BOUNDS"] = bound
     with pytest.raises(ConfigError) as error:
         load_settings(written(tmp_path, ""), environ=environ)
     text = str(error.value)
-    assert text.startswith(f"{len(BAD_VALUES) + 2} problem(s)")
+    assert text.startswith(f"{len(BAD_VALUES) + 3} problem(s)")
     assert [part for part in BAD_VALUES if part not in text] == []
+    assert "quality.price_bounds.0.valid_from: instant must be a date like" in text
     assert "etl.processing_interval: timeframe must be a number and m, h or d" in text
     assert "spark.master: must be spark://host:port where spark.backend is standalone; was 'local[2]'" in text
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from marketlake.datasets import FUNDING_RATES, OHLCV
-from marketlake.errors import ConfigError, UnknownNameError, WindowError
+from marketlake.errors import ConfigError, UnknownNameError
 from marketlake.rules import CONFORM_COLUMNS, Dialect, RuleSet, rules_for
 from marketlake.settings import PriceBound, Quality
 
@@ -33,7 +33,6 @@ def test_a_bound_in_the_settings_changes_the_rules_of_candles() -> None:
     [
         ({"symbol": "x' or true --"}, ConfigError, "BTC/USDT"),
         ({"low": 3.0}, ConfigError, "low must be below high; were 3.0 and 2.0"),
-        ({"valid_from": "soon"}, WindowError, "'soon'"),
     ],
 )
 def test_an_unusable_bound_is_named(bound: dict[str, object], error: type[Exception], says: str) -> None:
