@@ -21,6 +21,12 @@ from tests.world import World
 pytestmark = [pytest.mark.spark]
 
 SYMBOLS = {"BTCUSDT": "BTC/USDT", "ETHUSDT": "ETH/USDT", "SOLUSDT": "SOL/USDT", "XRPETH": "XRP/ETH"}
+# Days around the four known outages of the exchange, with the lengths of the holes in candles.
+OUTAGES = {
+    ("BTC/USDT", "1m"): ("2021-04-19", "2021-04-27", (150, 284)),
+    ("ETH/USDT", "1m"): ("2021-08-12", "2021-08-15", (270,)),
+    ("BTC/USDT", "1h"): ("2023-03-24", "2023-03-25", (1,)),
+}
 DAYS = ("2026-05-02", "2026-05-03", "2026-05-04")
 
 
@@ -63,6 +69,13 @@ def states(world: World, symbol: str, timeframe: str) -> Counter[tuple[str, int]
     return Counter((state, seconds // length) for state, seconds in found)
 
 
+def reported(world: World, symbol: str, timeframe: str) -> tuple[int, Counter[tuple[str, int]]]:
+    """Return what `marketlake coverage` shows of a market: missing candles, and its holes by state and length."""
+    [market] = world.succeed("coverage", "--dataset", "ohlcv", "--symbol", symbol, "--timeframe", timeframe)
+    assert market["expected"] - market["present"] == market["missing"]
+    return market["missing"], Counter((hole["state"], hole["missing"]) for hole in market["holes"])
+
+
 def shown(world: World, *arguments: str) -> list[dict[str, object]]:
     return list(world.succeed("gaps", *arguments))
 
@@ -99,6 +112,9 @@ def test_every_recorded_row_is_loaded_and_none_rejected(loaded: World, recorded_
 def test_funding_events_are_loaded_once(loaded: World) -> None:
     query = "select symbol, count(*) from bronze.funding_rates group by 1"
     assert dict(loaded.rows(query)) == {"BTC/USDT:USDT": 4_188, "ETH/USDT:USDT": 1_498, "XRP/USDT:USDT": 91}
+    # Every revision of every source, in Delta: nothing was appended twice.
+    stored = loaded.succeed("sql", "select symbol, count(*) as events from bronze.funding_rates group by 1")
+    assert {row["symbol"]: row["events"] for row in stored} == dict(loaded.rows(query))
     late = "select max(funding_time_raw - funding_time) from bronze.funding_rates"
     assert loaded.rows(late)[0][0].microseconds == 31_000
 
@@ -107,6 +123,18 @@ def test_known_outages_settle_at_once(loaded: World) -> None:
     assert states(loaded, "BTC/USDT", "1m") == {("exchange_down", 150): 1, ("exchange_down", 284): 1}
     assert states(loaded, "ETH/USDT", "1m") == {("exchange_down", 270): 1}
     assert states(loaded, "BTC/USDT", "1h") == {("exchange_down", 1): 1}
+
+
+def test_coverage_shows_exactly_the_known_holes(loaded: World) -> None:
+    assert reported(loaded, "BTC/USDT", "1m") == (434, {("exchange_down", 150): 1, ("exchange_down", 284): 1})
+    assert reported(loaded, "ETH/USDT", "1m") == (270, {("exchange_down", 270): 1})
+    assert reported(loaded, "BTC/USDT", "1h") == (1, {("exchange_down", 1): 1})
+    [hour] = loaded.succeed("coverage", "--dataset", "ohlcv", "--symbol", "BTC/USDT", "--timeframe", "1h")
+    assert [hole["start"] for hole in hour["holes"]] == ["2023-03-24T13:00:00Z"]
+    missing, one = reported(loaded, "XRP/ETH", "1m")
+    assert (missing, sum(one.values())) == (1_091, 676)
+    missing, five = reported(loaded, "XRP/ETH", "5m")
+    assert (missing, sum(five.values())) == (6, 6)
 
 
 def test_milliseconds_and_microseconds_join_without_a_seam(loaded: World) -> None:
@@ -142,13 +170,16 @@ def test_with_an_empty_calendar_outages_too_need_three_attempts(make_world: Make
     world = make_world(
         RecordedMarket(recorded_data), AFTER_THE_RECORDINGS, MARKETLAKE__QUALITY__OUTAGE_CALENDAR="false"
     )
-    window = ("2021-04-19", "2021-04-27")
     for count, day in enumerate(DAYS, start=1):
         world.sandbox.set_clock(f"{day}T12:00:00Z")
-        world.load("BTC/USDT", "1m", *window)
         state = "unfillable" if count == 3 else "pending"
-        assert states(world, "BTC/USDT", "1m") == {(state, 150): 1, (state, 284): 1}
-        world.load("BTC/USDT", "1m", *window)
+        for (symbol, timeframe), (start, end, lengths) in OUTAGES.items():
+            world.load(symbol, timeframe, start, end)
+            holes = {(state, length): 1 for length in lengths}
+            assert states(world, symbol, timeframe) == holes
+            assert reported(world, symbol, timeframe) == (sum(lengths), holes)
+        # Asking again on the same day is no further attempt.
+        world.load("BTC/USDT", "1m", *OUTAGES["BTC/USDT", "1m"][:2])
         assert states(world, "BTC/USDT", "1m") == {(state, 150): 1, (state, 284): 1}
 
 
