@@ -1,6 +1,6 @@
 """Compaction of the partitions that a run wrote, by delta-rs, without a JVM (LAKE-19; design, rule 12).
 
-Small files of daily loads become files of 16–32 MiB. No row changes; a table whose row count would is put back.
+Small files of daily loads become files of 16–32 MiB. No row changes; a table of which one would is put back.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import duckdb
 import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -46,30 +47,37 @@ def compact_partitions(root: str, table: str, partitions: Iterable[Partition]) -
     """Join the small files of each partition; return how many files were replaced and by how many. Hold the lease.
 
     Raises:
-        DataError: the table has another number of rows afterwards; it was restored to the version before.
+        DataError: the partitions have other rows afterwards; the table was restored to the version before.
     """
     try:
         delta = open_table(root, table)
     except UsageError:
         return 0, 0
-    before, rows = delta.version(), _row_count(delta)
+    touched = [partition for partition in partitions if _small_files(delta, partition) > 1]
+    before, digests = delta.version(), [content_digest(delta, partition) for partition in touched]
     removed = added = 0
-    for partition in partitions:
-        if _small_files(delta, partition) < 2:
-            continue
+    for partition in touched:
         metrics = delta.optimize.compact(
-            partition_filters=[(column, "=", value) for column, value in partition.items()],
+            partition_filters=_filters(partition),
             target_size=TARGET_BYTES,
             writer_properties=WriterProperties(compression="ZSTD", max_row_group_size=MAX_ROWS_PER_ROW_GROUP),
         )
         removed += int(metrics["numFilesRemoved"])
         added += int(metrics["numFilesAdded"])
-    if removed and _row_count(DeltaTable(delta.table_uri)) != rows:
-        delta.restore(before)
-        raise DataError(f"compacting {table} changed its {rows:,} rows; it was restored to version {before}")
     if removed:
+        _check_content(delta, table, before, touched, digests)
         _LOG.info("%s: %d small files became %d", table, removed, added)
     return removed, added
+
+
+def content_digest(delta: DeltaTable, partition: Partition) -> tuple[int, int]:
+    """Return the number of rows of a partition and an order-free hash over all columns of all of them."""
+    rows = delta.to_pyarrow_dataset(partitions=_filters(partition))
+    columns = ", ".join(f'"{name}"' for name in sorted(rows.schema.names))
+    with duckdb.connect() as connection:
+        connection.register("rows", rows)
+        found = connection.execute(f"select count(*), coalesce(sum(hash({columns})), 0) from rows").fetchone()
+    return (int(found[0]), int(found[1])) if found else (0, 0)
 
 
 def written_partitions(
@@ -107,5 +115,20 @@ def _small_files(delta: DeltaTable, partition: Partition) -> int:
     return int(pc.sum(pc.less(files.column("size_bytes"), TARGET_BYTES // 2)).as_py() or 0)
 
 
-def _row_count(delta: DeltaTable) -> int:
-    return int(pc.sum(pa.table(delta.get_add_actions(flatten=True)).column("num_records")).as_py() or 0)
+def _check_content(
+    delta: DeltaTable, table: str, before: int, touched: Sequence[Partition], digests: Sequence[tuple[int, int]]
+) -> None:
+    now = DeltaTable(delta.table_uri)
+    for partition, digest in zip(touched, digests, strict=True):
+        found = content_digest(now, partition)
+        if found != digest:
+            now.restore(before)
+            where = "/".join(partition.values())
+            raise DataError(
+                f"compacting {table} changed the content of {where} from {digest} (rows, hash) to {found}; it was"
+                f" restored to version {before}"
+            )
+
+
+def _filters(partition: Partition) -> list[tuple[str, str, str]]:
+    return [(column, "=", value) for column, value in partition.items()]

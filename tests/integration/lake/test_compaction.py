@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from deltalake.table import TableOptimizer
 
 from marketlake import ledger
 from marketlake.datasets import OHLCV
 from marketlake.embedded_postgres import PostgresAddress
+from marketlake.errors import DataError
 from marketlake.instants import Window
 from marketlake.lake.compaction import compact_partitions, compact_run, written_partitions
 from marketlake.lake.files import table_path
@@ -77,6 +80,31 @@ def test_files_of_a_compacted_partition_have_the_target_size(tmp_path: Path) -> 
     assert others
     assert 1 <= smallest <= 32
     assert [size for size in others if not 16 <= size <= 32] == []
+
+
+def test_a_partition_whose_rows_would_change_is_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_days(str(tmp_path), 3)
+    path = table_path(str(tmp_path), OHLCV.table)
+    before = DeltaTable(path)
+    files, rows = set(before.file_uris()), before.to_pyarrow_table().sort_by("open_time")
+
+    class Garbling(TableOptimizer):
+        """Compacts, and changes one value on the way; the number of rows stays."""
+
+        def compact(self, **options: Any) -> dict[str, Any]:
+            metrics = super().compact(**options)
+            changed = rows.set_column(
+                rows.schema.get_field_index("symbol"), "symbol", pa.array(["ETH/USDT", *["BTC/USDT"] * 71])
+            )
+            write_deltalake(self.table, changed, mode="overwrite")
+            return metrics
+
+    monkeypatch.setattr(DeltaTable, "optimize", property(Garbling))
+    with pytest.raises(DataError, match=r"changed the content of binance/1h/2024-01 .* restored to version 2"):
+        compact_partitions(str(tmp_path), OHLCV.table, [PARTITION])
+
+    assert set(DeltaTable(path).file_uris()) == files
+    assert DeltaTable(path).to_pyarrow_table().sort_by("open_time").equals(rows)
 
 
 def test_a_partition_of_one_file_is_left_alone_and_so_are_others(tmp_path: Path) -> None:
