@@ -73,11 +73,12 @@ def _entry(commit: dict[str, Any]) -> dict[str, Any]:
 
 
 def _version_at(name: str, history: list[dict[str, Any]], instant: datetime) -> int:
-    newest, oldest = history[0], history[-1]
-    if not oldest["timestamp"] <= instant <= newest["timestamp"]:
+    # The newest version is how the table stands now, whenever it was made: a day ago must be readable on any day.
+    oldest, now = history[-1], datetime.now(UTC)
+    if not oldest["timestamp"] <= instant <= now:
         raise UsageError(
-            f"table {name} can be read as of {format_instant(oldest['timestamp'])} (the earliest) to "
-            f"{format_instant(newest['timestamp'])}; was {format_instant(instant)}"
+            f"table {name} can be read as of {format_instant(oldest['timestamp'])} (the earliest) to now, "
+            f"{format_instant(now)}; was {format_instant(instant)}"
         )
     return int(next(entry["version"] for entry in history if entry["timestamp"] <= instant))
 

@@ -66,6 +66,8 @@ def vacuum_table(
 ) -> list[str]:
     """Delete files that no version of the last hours refers to; return their paths, which a dry run only lists.
 
+    Files that no version ever referred to are among them: what a killed load wrote before its commit.
+
     Raises:
         UsageError: fewer than 168 hours without `allow_short_retention`: readers and time travel would break.
     """
@@ -75,7 +77,9 @@ def vacuum_table(
             "versions would break; pass allow_short_retention=True to do it all the same"
         )
     table = open_table(root, table_name)
-    return table.vacuum(retention_hours=retention_hours, dry_run=is_dry_run, enforce_retention_duration=False)
+    return table.vacuum(
+        retention_hours=retention_hours, dry_run=is_dry_run, enforce_retention_duration=False, full=True
+    )
 
 
 def content_digest(frame: DataFrame) -> tuple[int, int]:
