@@ -33,13 +33,15 @@ class Judgement:
     """What the audit found of all manifests together.
 
     `critical`: number of a manifest → why the whole of it is refused. `refused`: (number, symbol) → why that market is.
-    `docs` is the address of the data docs, None where there was nothing to judge.
+    `docs` is the address of the data docs, None where there was nothing to judge. `warnings` names the expectations
+    about all rows together that failed and refuse nothing, such as freshness.
     """
 
     counts: tuple[MarketCounts, ...]
     critical: dict[int, str] = field(default_factory=dict)
     refused: dict[tuple[int, str], str] = field(default_factory=dict)
     docs: str | None = None
+    warnings: tuple[str, ...] = ()
 
     def of(self, manifest_no: int) -> list[MarketCounts]:
         """Return the counts of one manifest's markets."""
@@ -76,7 +78,10 @@ def judge(
     for market in counts:
         if market.is_suspect(settings.quality):
             _log.warning("%s; the other rows are loaded", _counted(market))
-    return Judgement(tuple(counts), critical, refused, str(outcome.docs))
+    warnings = _warnings(outcome, rules)
+    for warning in warnings:
+        _log.warning("%s: expectation %s failed; the rows are loaded, see %s", dataset.name, warning, outcome.docs)
+    return Judgement(tuple(counts), critical, refused, str(outcome.docs), warnings)
 
 
 def import_audit() -> None:
@@ -135,6 +140,16 @@ def _refused_manifests(
             )
             refused[number] = f"critical expectation failed in suite {dataset.suite}: {failed}; see {outcome.docs}"
     return refused
+
+
+def _warnings(outcome: SuiteOutcome, rules: RuleSet) -> tuple[str, ...]:
+    """Return the failed expectations that nothing else tells of: row rules are counted by market."""
+    by_market = {rule.name for rule in rules}
+    return tuple(
+        item.name
+        for item in outcome.outcomes
+        if not item.success and item.severity == "warning" and item.name not in by_market
+    )
 
 
 def _why(judged: DataFrame, market: MarketCounts, dataset: Dataset) -> str:
