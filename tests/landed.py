@@ -121,7 +121,8 @@ class Landing:
         reason: str = "new",
     ) -> Answer:
         """Land a zip as the archive of this path."""
-        path = f"{self.exchange}/{self.dataset}/archives/{archive_path}"
+        # A folder for each run: a replaced archive must not overwrite what another manifest is about.
+        path = f"{self.exchange}/{self.dataset}/archives/run-{self.sealed}/{archive_path}"
         file = self._put(path, zip_path.read_bytes(), archive_path, at(received_at), "archive_zip")
         span = archive_layout.window(archive_path)
         return self._answer(market, timeframe, "archive", span, at(received_at), (file,), reason)

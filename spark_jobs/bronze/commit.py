@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -16,21 +17,22 @@ from pyspark.sql import functions as F
 
 from marketlake import ledger
 from marketlake.crash import crash_point
-from marketlake.instants import OffsetClock, Window
+from marketlake.datasets import Dataset
+from marketlake.errors import DataError
+from marketlake.instants import OffsetClock
 from marketlake.ledger import LoadRecord, MarketVerdict
 from marketlake.work import Answer
 from spark_jobs.audit import Judgement
 from spark_jobs.audit.verdicts import MarketCounts
 from spark_jobs.bronze import dead_letters, findings, ranges
-from spark_jobs.bronze.context import LoadContext, LoadTask
+from spark_jobs.bronze.context import LoadContext, LoadTask, WaitingManifest, load_task
 from spark_jobs.bronze.findings import Keys
 from spark_jobs.bronze.landed_rows import KEPT
 from spark_jobs.bronze.reference import existing_rows, late_agreements, market_hulls
-from spark_jobs.bronze.revisions import Revised, first_revisions, retractions, revise, stored_schema
-from spark_jobs.lib.delta_tables import append_once, bronze_spec, ensure_table
+from spark_jobs.bronze.reissues import Gone, gone_from_reissued
+from spark_jobs.bronze.revisions import Revised, first_revisions, revise, stored_schema
+from spark_jobs.lib.delta_tables import Commit, TableSpec, append_once, bronze_spec
 from spark_jobs.lib.quality import split_by_rules
-
-REISSUED = ("reissue", "force")
 
 
 @dataclass(frozen=True)
@@ -60,42 +62,55 @@ class _Committed:
     version: int | None = None
     appended_rows: int = 0
     retracted_rows: int = 0
+    known_at: datetime | None = None
     disagreements: tuple[ledger.Disagreement, ...] = ()
 
 
 def commit_manifest(
-    context: LoadContext, task: LoadTask, judged: DataFrame, judgement: Judgement, *, manifest_no: int
-) -> LoadRecord:
+    context: LoadContext, waiting: WaitingManifest, judged: DataFrame, judgement: Judgement, *, manifest_no: int
+) -> LoadRecord | None:
     """Commit what passed and return what was recorded; a manifest with a failed critical expectation commits nothing.
 
-    `judged` are the conformed rows of all manifests of the session, with their reasons.
+    `judged` are the conformed rows of all manifests of the session, with their reasons. None: another process judged
+    the manifest meanwhile.
     """
-    started = time.monotonic()
-    counts = judgement.of(manifest_no)
-    record = _record(context, task, counts, judgement)
-    ledger.record_audit(context.connection, record, _verdicts(task, counts, judgement.refused_symbols(manifest_no)))
-    crash_point("load.after_audit")
-    if manifest_no in judgement.critical:
-        return _refuse_manifest(context, task, record, judgement.critical[manifest_no])
-    refused = judgement.refused_symbols(manifest_no)
-    mine = judged.where((F.col("manifest_no") == manifest_no) & (F.col("fate") == KEPT))
-    batch = _batch(task, mine.where(~F.col("symbol").isin(refused)), counts, refused, context)
     with ledger.table_lease(context.settings, context.dataset.table) as lease:
-        clock = OffsetClock(timedelta(seconds=task.manifest.clock_offset_seconds))
-        known_at = ledger.next_known_at(context.connection, context.dataset.table, clock.now())
-        _commit_dead_letters(context, batch, record, known_at)
-        crash_point("load.between_dlq_and_bronze")
-        lease.check()
-        committed = _commit_bronze(context, batch, record, known_at)
-        crash_point("load.between_bronze_and_ledger")
-        done = _completed(context, batch, record, committed, refused, known_at)
+        task = load_task(context, waiting)
+        if task is None:
+            return None
+        started = time.monotonic()
+        counts = judgement.of(manifest_no)
+        refused = judgement.refused_symbols(manifest_no)
+        record = _record(context, task, counts, judgement)
+        ledger.record_audit(context.connection, record, _verdicts(task, counts, refused))
+        crash_point("load.after_audit")
+        if manifest_no in judgement.critical:
+            return _refuse_manifest(context, task, record, judgement.critical[manifest_no])
+        mine = judged.where((F.col("manifest_no") == manifest_no) & (F.col("fate") == KEPT))
+        batch = _batch(task, mine.where(~F.col("symbol").isin(refused)), counts, refused, context)
+        done = _commit_batch(context, batch, record, lease, refused)
         reasons = [why for (number, _), why in judgement.refused.items() if number == manifest_no]
         if reasons:
             done = replace(done, manifest_state="refused", error="\n".join(reasons))
             _log_refusal(context, task, refused, "\n".join(reasons))
         done = replace(done, seconds=time.monotonic() - started)
-        ledger.record_load(context.connection, done)
+        if not ledger.record_load(context.connection, done):
+            raise DataError(f"load {task.load_id} of {task.name} was recorded by another process that held the lease")
     return done
+
+
+def _commit_batch(
+    context: LoadContext, batch: _Batch, record: LoadRecord, lease: ledger.Lease, refused: Sequence[str]
+) -> LoadRecord:
+    clock = OffsetClock(timedelta(seconds=batch.task.manifest.clock_offset_seconds))
+    known_at = ledger.next_known_at(context.connection, context.dataset.table, clock.now())
+    lease.check()
+    _commit_dead_letters(context, batch, record, known_at)
+    crash_point("load.between_dlq_and_bronze")
+    lease.check()
+    committed = _commit_bronze(context, batch, record, known_at)
+    crash_point("load.between_bronze_and_ledger")
+    return _completed(context, batch, record, committed, refused, committed.known_at or known_at)
 
 
 def _batch(
@@ -125,7 +140,12 @@ def _record(context: LoadContext, task: LoadTask, counts: Sequence[MarketCounts]
         collapsed_rows=sum(market.collapsed for market in counts),
         rejected_rows=sum(market.rejected for market in counts),
         flagged_rows=sum(market.flagged for market in counts),
-        details={**dropped, "data_docs": judgement.docs, "rule_version": context.rules.version},
+        details={
+            **dropped,
+            "data_docs": judgement.docs,
+            "rule_version": context.rules.version,
+            "failed_expectations": list(judgement.warnings),
+        },
     )
 
 
@@ -147,7 +167,9 @@ def _refuse_manifest(context: LoadContext, task: LoadTask, record: LoadRecord, w
     facts = [
         fact
         for answer in task.manifest.answers
-        for fact in ledger.facts_of_refusal(answer, exchange=task.manifest.exchange, dataset=context.dataset)
+        for fact in ledger.facts_of_refusal(
+            answer, exchange=task.manifest.exchange, dataset=context.dataset, now=task.manifest.now
+        )
     ]
     ledger.record_failure(context.connection, task.manifest_id, why, state="refused", facts=facts)
     _log_refusal(context, task, sorted({answer.market.symbol for answer in task.manifest.answers}), why)
@@ -170,66 +192,70 @@ def _commit_dead_letters(context: LoadContext, batch: _Batch, record: LoadRecord
         return
     dataset, task = context.dataset, batch.task
     spec = dead_letters.dlq_spec(dataset)
-    ensure_table(context.root, spec)
     letters = dead_letters.dead_letters(
         batch.rejected, dataset, rule_version=context.rules.version, load_id=task.load_id, seen_at=known_at
     )
-    new = dead_letters.not_seen_before(
-        context.spark, letters, dataset, root=context.root, exchange=task.manifest.exchange, load_id=task.load_id
-    ).persist()
+    # The files first: they are the same at every repeat, and the table's id then says that both are there.
+    target = dead_letters.DeadLetterFile(
+        context.settings.dlq_folder, task.load_id, task.manifest.now, task.manifest.exchange
+    )
+    letters = letters.persist()
     try:
-        if new.isEmpty():
-            return
-        # The files first: they are the same at every repeat, and the table's id then says that both are there.
-        target = dead_letters.DeadLetterFile(
-            context.settings.dlq_folder, task.load_id, task.manifest.now, task.manifest.exchange
-        )
-        dead_letters.write_files(new, target, has_timeframes=dataset.has_timeframes)
-        append_once(
-            new.select(*spec.column_names),
-            context.root,
-            spec,
-            load_id=task.load_id,
-            run_id=task.manifest.run_id,
-            typed_rows=record.typed_rows,
-        )
+        dead_letters.write_files(letters, target, has_timeframes=dataset.has_timeframes)
+        _append(context, task, letters, spec, record, known_at)
     finally:
-        new.unpersist()
+        letters.unpersist()
+
+
+def _append(
+    context: LoadContext, task: LoadTask, rows: DataFrame, spec: TableSpec, record: LoadRecord, known_at: datetime
+) -> Commit:
+    return append_once(
+        rows,
+        context.root,
+        spec,
+        load_id=task.load_id,
+        run_id=task.manifest.run_id,
+        typed_rows=record.typed_rows,
+        known_at=known_at,
+        manifest_id=task.manifest_id,
+    )
 
 
 def _commit_bronze(context: LoadContext, batch: _Batch, record: LoadRecord, known_at: datetime) -> _Committed:
     dataset, task = context.dataset, batch.task
     exchange, hulls = task.manifest.exchange, market_hulls(batch.answers)
-    time_column = dataset.time_column
-    rejected = ranges.times_by_answer(batch.rejected, time_column) if batch.rejected_rows else {}
     sources = sorted({answer.source for answer in batch.answers if answer.files})
-    existing = existing_rows(context, exchange, hulls, except_load=task.load_id)
-    revised = _revised(context, batch, existing, sources)
-    try:
-        accepted = ranges.times_by_answer(batch.accepted, time_column) if batch.accepted_rows else {}
-        is_first = existing is None and not revised.kept
-        changed = accepted if is_first else ranges.times_by_answer(revised.observed.where("is_changed"), time_column)
-        rows = revised.appended
-        gone, retracted = _retracted(context, batch, existing)
-        keys = Keys(accepted, rejected, changed, retracted)
-        if gone is not None:
-            rows = rows.unionByName(gone)
-        if not ranges.count(changed) and not retracted:
-            return _Committed(keys)
-        commit = append_once(
-            rows.withColumns({"load_id": F.lit(task.load_id), "known_at": F.lit(known_at).cast("timestamp")}),
-            context.root,
-            bronze_spec(dataset),
-            load_id=task.load_id,
-            run_id=task.manifest.run_id,
-            typed_rows=record.typed_rows,
+    existing = existing_rows(context, exchange, hulls, load_id=task.load_id)
+    rejected = batch.rejected if batch.rejected_rows else None
+    with ExitStack() as kept:
+        revised = _revised(context, batch, existing, sources)
+        kept.callback(revised.release)
+        gone = gone_from_reissued(
+            context, task, batch.answers, accepted=batch.accepted, rejected=rejected, existing=existing
         )
-        retracted_rows = sum(len(windows) for windows in retracted.values())
-        appended = commit.rows - retracted_rows
+        kept.callback(gone.release)
+        keys = _keys(batch, revised, gone, dataset)
+        rows = revised.appended if gone.rows is None else revised.appended.unionByName(gone.rows)
+        if not ranges.count(keys.changed) and not gone.count:
+            return _Committed(keys)
+        stamps = {"load_id": F.lit(task.load_id), "known_at": F.lit(known_at).cast("timestamp")}
+        commit = _append(context, task, rows.withColumns(stamps), bronze_spec(dataset), record, known_at)
         found = findings.disagreements(revised.observed, context, task)
-        return _Committed(keys, commit.version, appended, retracted_rows, found)
-    finally:
-        revised.release()
+        return _Committed(keys, commit.version, commit.rows - gone.count, gone.count, commit.known_at, found)
+
+
+def _keys(batch: _Batch, revised: Revised, gone: Gone, dataset: Dataset) -> Keys:
+    time = dataset.time_column
+    rejected = ranges.times_by_answer(batch.rejected, time) if batch.rejected_rows else {}
+    accepted = ranges.times_by_answer(batch.accepted, time) if batch.accepted_rows else {}
+    if not revised.kept:
+        return Keys(accepted, rejected, changed=accepted, retracted=gone.retracted)
+    changed = ranges.times_by_answer(revised.observed.where("is_changed"), time)
+    withdrawn = ranges.times_by_answer(revised.observed.where("is_withdrawn"), time)
+    return findings.with_withdrawn(
+        Keys(accepted, rejected, changed, retracted=gone.retracted), withdrawn, batch.task.manifest.answers
+    )
 
 
 def _revised(context: LoadContext, batch: _Batch, existing: DataFrame | None, sources: Sequence[str]) -> Revised:
@@ -243,41 +269,6 @@ def _revised(context: LoadContext, batch: _Batch, existing: DataFrame | None, so
         context, batch.task.manifest.exchange, batch.answers, first_received_at=min(firsts, default=None)
     )
     return revise(batch.accepted, existing, context.dataset, sources=sources, agreements=agreements)
-
-
-def _retracted(
-    context: LoadContext, batch: _Batch, existing: DataFrame | None
-) -> tuple[DataFrame | None, dict[tuple[str, str, str], list[Window]]]:
-    """Return the retracting rows of re-issued archives, and their ranges by market and source."""
-    dataset = context.dataset
-    reissued = [
-        answer
-        for answer in batch.answers
-        if answer.source == "archive" and answer.status == "answered" and answer.reason in REISSUED
-    ]
-    if existing is None or not reissued:
-        return None, {}
-    covered = context.spark.createDataFrame(
-        [
-            (a.market.symbol, a.timeframe, a.source, a.window.start, a.window.end, file.received_at, file.source_ref)
-            for a in reissued
-            for file in a.files
-        ],
-        "symbol string, timeframe string, source string, range_start timestamp, range_end timestamp, "
-        "received_at timestamp, source_ref string",
-    )
-    present = batch.accepted.unionByName(batch.rejected)
-    gone = retractions(existing, present, covered, dataset).persist()
-    timeframe = F.col("timeframe") if dataset.has_timeframes else F.lit("")
-    rows = gone.select(
-        "symbol", timeframe.alias("timeframe"), "source", F.unix_micros(dataset.time_column).alias("us")
-    ).collect()
-    found = dict[tuple[str, str, str], list[Window]]()
-    for row in rows:
-        start = ranges.instant(row["us"])
-        window = Window(start, start + ranges.step_of(row["timeframe"]))
-        found.setdefault((row["symbol"], row["timeframe"], row["source"]), []).append(window)
-    return (gone, found) if rows else (None, {})
 
 
 def _completed(
@@ -301,5 +292,5 @@ def _completed(
         agreements=findings.agreements(context, task, keys),
         disagreements=committed.disagreements,
         changes=findings.changes(context, task, keys, refused),
-        archives=findings.archives(task, keys, refused, known_at=known_at),
+        archives=findings.archives(context, task, keys, refused, known_at=known_at),
     )

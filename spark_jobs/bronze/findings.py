@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from pyspark.sql import Column, DataFrame
@@ -12,7 +13,7 @@ from pyspark.sql import functions as F
 from marketlake import ledger
 from marketlake.datasets import SOURCE_PRECEDENCE
 from marketlake.exchanges.registry import exchange_named
-from marketlake.instants import DAY, Window
+from marketlake.instants import DAY, EARLIEST, Window, parse_instant
 from marketlake.ledger import Agreement, Change, Disagreement, Fact, LoadedArchive
 from marketlake.work import Answer
 from spark_jobs.bronze import ranges
@@ -20,23 +21,37 @@ from spark_jobs.bronze.context import LoadContext, LoadTask
 from spark_jobs.bronze.ranges import NONE, Times
 
 MOST_DISAGREEMENTS = 10_000
+_log = logging.getLogger("marketlake.load")
 
 
 @dataclass(frozen=True)
 class Keys:
-    """Key times by answer number: of accepted rows, of rejected ones, and of those that changed bronze.
+    """Key times by answer number: of accepted rows, of rejected ones, of those that changed bronze.
 
-    `retracted` are ranges by (symbol, timeframe, source).
+    `withdrawn` are the accepted ones that their source retracted later. `retracted` are ranges by (symbol, timeframe,
+    source) of which the source's newest word is a retraction, by this load or an earlier one.
     """
 
     accepted: Mapping[int, Times] = field(default_factory=dict)
     rejected: Mapping[int, Times] = field(default_factory=dict)
     changed: Mapping[int, Times] = field(default_factory=dict)
+    withdrawn: Mapping[int, Times] = field(default_factory=dict)
     retracted: Mapping[tuple[str, str, str], list[Window]] = field(default_factory=dict)
 
     def agreed(self, answer_no: int) -> Times:
         """Return the times whose rows told nothing new."""
-        return ranges.without(self.accepted.get(answer_no, NONE), self.changed.get(answer_no, NONE))
+        known = ranges.without(self.accepted.get(answer_no, NONE), self.changed.get(answer_no, NONE))
+        return ranges.without(known, self.withdrawn.get(answer_no, NONE))
+
+
+def with_withdrawn(keys: Keys, withdrawn: Mapping[int, Times], answers: Sequence[Answer]) -> Keys:
+    """Return the keys with the accepted times, by answer number, that their source retracted later."""
+    retracted = {market: list(windows) for market, windows in keys.retracted.items()}
+    for number, times in withdrawn.items():
+        answer = answers[number]
+        windows = ranges.ranges(times, ranges.step_of(answer.timeframe))
+        retracted.setdefault((answer.market.symbol, answer.timeframe, answer.source), []).extend(windows)
+    return replace(keys, withdrawn=withdrawn, retracted=retracted)
 
 
 def facts(context: LoadContext, task: LoadTask, keys: Keys, refused: Sequence[str]) -> tuple[Fact, ...]:
@@ -46,13 +61,13 @@ def facts(context: LoadContext, task: LoadTask, keys: Keys, refused: Sequence[st
     omits = exchange_named(exchange).capabilities.omits_empty_candles
     for number, answer in enumerate(task.manifest.answers):
         if answer.market.symbol in refused:
-            found += ledger.facts_of_refusal(answer, exchange=exchange, dataset=dataset)
+            found += ledger.facts_of_refusal(answer, exchange=exchange, dataset=dataset, now=task.manifest.now)
             continue
         step = ranges.step_of(answer.timeframe)
         found += ledger.facts_of_answer(
             answer,
             ranges.ranges(keys.accepted.get(number, NONE), step) if dataset.has_timeframes else [],
-            ranges.ranges(_rejected_alone(keys, number), step),
+            ranges.ranges(_rejected_alone(keys, number, step if dataset.has_timeframes else None), step),
             exchange=exchange,
             dataset=dataset,
             now=task.manifest.now,
@@ -135,7 +150,15 @@ def disagreements(observed: DataFrame, context: LoadContext, task: LoadTask) -> 
             )
         ).alias("pair"),
     )
-    rows = differs.where("pair.value <> pair.other_value").limit(MOST_DISAGREEMENTS).collect()
+    rows = differs.where("pair.value <> pair.other_value").limit(MOST_DISAGREEMENTS + 1).collect()
+    if len(rows) > MOST_DISAGREEMENTS:
+        rows = rows[:MOST_DISAGREEMENTS]
+        _log.warning(
+            "%s: sources differ in more than %s values; so many are recorded in ops.source_disagreements, bronze has"
+            " the rows of both sources",
+            task.name,
+            f"{MOST_DISAGREEMENTS:,}",
+        )
     return tuple(
         Disagreement(
             dataset.name,
@@ -154,22 +177,41 @@ def disagreements(observed: DataFrame, context: LoadContext, task: LoadTask) -> 
     )
 
 
-def archives(task: LoadTask, keys: Keys, refused: Sequence[str], *, known_at: datetime) -> tuple[LoadedArchive, ...]:
+def archives(
+    context: LoadContext, task: LoadTask, keys: Keys, refused: Sequence[str], *, known_at: datetime
+) -> tuple[LoadedArchive, ...]:
     """Return what the loaded archives held."""
+    exchange = context.settings.exchanges.get(task.manifest.exchange)
+    first_instant = parse_instant(exchange.first_instant) if exchange else EARLIEST
     found = list[LoadedArchive]()
     for number, answer in enumerate(task.manifest.answers):
         if answer.source != "archive" or answer.market.symbol in refused:
             continue
         times = ranges.merged([keys.accepted.get(number, NONE), keys.rejected.get(number, NONE)])
         first, last = ranges.instants_of(times)
+        since, until = _left_out(answer, first_instant)
         found += [
-            LoadedArchive(file.source_ref, file.sha256, int(times.size), first, last, known_at) for file in answer.files
+            LoadedArchive(file.source_ref, file.sha256, int(times.size), first, last, known_at, since, until)
+            for file in answer.files
         ]
     return tuple(found)
 
 
-def _rejected_alone(keys: Keys, number: int) -> Times:
-    return ranges.without(keys.rejected.get(number, NONE), keys.accepted.get(number, NONE))
+def _left_out(answer: Answer, first_instant: datetime) -> tuple[datetime | None, datetime | None]:
+    """Return the bounds outside of which rows of the archive were left out; None where its market has none."""
+    window, market = answer.window, answer.market
+    is_from_start = window.start <= max(first_instant, market.listed_at or first_instant)
+    is_to_end = market.delisted_at is not None and window.end >= market.delisted_at
+    return (None if is_from_start else window.start), (None if is_to_end else window.end)
+
+
+def _rejected_alone(keys: Keys, number: int, step: timedelta | None) -> Times:
+    """Return the times of rejected rows without accepted ones; with a step, those on its grid.
+
+    A candle off the grid does not say which one it should have been, so it explains no hole.
+    """
+    rejected = ranges.without(keys.rejected.get(number, NONE), keys.accepted.get(number, NONE))
+    return ranges.on_grid(rejected, step) if step else rejected
 
 
 def _agreement_bridge(answer: Answer) -> timedelta | None:
@@ -178,7 +220,7 @@ def _agreement_bridge(answer: Answer) -> timedelta | None:
 
 
 def _never_covered(context: LoadContext, task: LoadTask, answer: Answer) -> list[Window]:
-    """Return the parts of the answer's window of which the ledger knew nothing: their days are counted from now on."""
+    """Return the parts of the answer's window that nobody had answered yet: their days are counted from now on."""
     tiles = ledger.coverage_of(
         context.connection,
         context.dataset.name,
@@ -187,7 +229,7 @@ def _never_covered(context: LoadContext, task: LoadTask, answer: Answer) -> list
         answer.timeframe,
         answer.window,
     )
-    return answer.window.minus([tile.window for tile in tiles])
+    return answer.window.minus([tile.window for tile in tiles if tile.state != "failed"])
 
 
 def _joined(windows: Sequence[Window]) -> list[Window]:

@@ -18,7 +18,7 @@ from pyspark.sql import SparkSession
 
 from marketlake import ledger
 from marketlake.datasets import dataset_named
-from marketlake.errors import DataError, MarketlakeError
+from marketlake.errors import DataError, MarketlakeError, SetupError
 from marketlake.landing import LandingArea, read_manifest, verify_files
 from marketlake.ledger import LoadRecord, ManifestRow
 from marketlake.rules import rules_for
@@ -27,14 +27,15 @@ from marketlake.work import Manifest
 from spark_jobs.audit import import_audit, judge
 from spark_jobs.bronze.commit import commit_manifest
 from spark_jobs.bronze.conform import conform
-from spark_jobs.bronze.context import LoadContext, LoadTask, load_task
+from spark_jobs.bronze.context import LoadContext, WaitingManifest
+from spark_jobs.lib.causes import cause_of
 from spark_jobs.lib.quality import with_reasons
 from spark_jobs.lib.session import build_session
 
 _log = logging.getLogger("marketlake.load")
 
 
-def load_manifests(context: LoadContext, tasks: Sequence[LoadTask]) -> list[LoadRecord]:
+def load_manifests(context: LoadContext, tasks: Sequence[WaitingManifest]) -> list[LoadRecord]:
     """Type and judge the manifests of one dataset together, then commit each; return what was recorded of each."""
     try:
         return _load_together(context, tasks)
@@ -44,11 +45,12 @@ def load_manifests(context: LoadContext, tasks: Sequence[LoadTask]) -> list[Load
         if len(tasks) == 1:
             record_failure(context, tasks[0], error)
             return []
-        _log.warning("%s: %s; each manifest is now loaded alone", context.dataset.name, _text(error))
+        why = cause_of(error, where=context.root)
+        _log.warning("%s: %s; each manifest is now loaded alone", context.dataset.name, why)
         return [record for task in tasks for record in load_manifests(context, [task])]
 
 
-def _load_together(context: LoadContext, tasks: Sequence[LoadTask]) -> list[LoadRecord]:
+def _load_together(context: LoadContext, tasks: Sequence[WaitingManifest]) -> list[LoadRecord]:
     manifests = [task.manifest for task in tasks]
     rows = conform(context.spark, manifests, context.dataset, area=context.area)
     judged = with_reasons(rows, context.rules).persist()
@@ -59,13 +61,14 @@ def _load_together(context: LoadContext, tasks: Sequence[LoadTask]) -> list[Load
             rules=context.rules,
             settings=context.settings,
             manifests=len(tasks),
-            name=f"{context.dataset.name}-{tasks[0].load_id[:8]}",
+            name=f"{context.dataset.name}-{tasks[0].manifest_id[:8]}",
         )
         done = list[LoadRecord]()
         for number, task in enumerate(tasks):
             try:
-                done.append(commit_manifest(context, task, judged, judgement, manifest_no=number))
-                _log.info("%s: %s", task.name, _summary(done[-1]))
+                record = commit_manifest(context, task, judged, judgement, manifest_no=number)
+                _log.info("%s: %s", task.name, _summary(record))
+                done += [record] if record else []
             except psycopg.OperationalError:
                 raise  # without the ledger nothing can be recorded of the others either
             except Exception as error:  # as above
@@ -75,10 +78,12 @@ def _load_together(context: LoadContext, tasks: Sequence[LoadTask]) -> list[Load
         judged.unpersist()
 
 
-def record_failure(context: LoadContext, task: LoadTask, error: Exception) -> None:
+def record_failure(context: LoadContext, task: WaitingManifest, error: Exception) -> None:
     """Record that a manifest could not be loaded; its windows are open again."""
-    _log.error("%s failed: %s", task.name, _text(error), exc_info=not isinstance(error, MarketlakeError))
-    _fail(context, task.manifest, task.manifest_id, _text(error), state="failed")
+    why = cause_of(error, where=context.root)
+    _log.error("%s failed: %s", task.name, why)
+    _log.debug("%s", task.name, exc_info=error)
+    _fail(context, task.manifest, task.manifest_id, why, state="failed")
 
 
 def load_waiting(
@@ -97,19 +102,28 @@ def load_waiting(
     return done
 
 
-def _readable(context: LoadContext, row: ManifestRow) -> LoadTask | None:
+def _readable(context: LoadContext, row: ManifestRow) -> WaitingManifest | None:
     """Return the task of a manifest whose files are what was landed; else record the damage."""
     try:
         manifest = read_manifest(manifest_file(context.area, row))
-    except DataError as error:
-        ledger.record_failure(context.connection, row.manifest_id, str(error), state="damaged")
+    except (DataError, OSError) as error:
+        ledger.record_failure(context.connection, row.manifest_id, _damage(error), state="damaged")
         return None
     try:
         verify_files(context.area, manifest)
-        return load_task(context, row, manifest)
-    except DataError as error:
-        _fail(context, manifest, row.manifest_id, str(error), state="damaged")
+        return WaitingManifest(row.manifest_id, manifest)
+    except (DataError, OSError) as error:
+        _fail(context, manifest, row.manifest_id, _damage(error), state="damaged")
         return None
+
+
+def _damage(error: DataError | OSError) -> str:
+    if isinstance(error, DataError):
+        return str(error)
+    return (
+        f"{error.filename or 'a landed file'} cannot be read: {error.strerror or error}; make it readable, or fetch "
+        "its window again with --mode force"
+    )
 
 
 def manifest_file(area: LandingArea, row: ManifestRow) -> str:
@@ -123,22 +137,15 @@ def _fail(context: LoadContext, manifest: Manifest, manifest_id: str, why: str, 
         fact
         for answer in manifest.answers
         for fact in ledger.facts_of_refusal(
-            answer, exchange=manifest.exchange, dataset=context.dataset, cause=cause, retry_at=manifest.now
+            answer, exchange=manifest.exchange, dataset=context.dataset, now=manifest.now, cause=cause
         )
     ]
     ledger.record_failure(context.connection, manifest_id, why, state=state, facts=facts)
 
 
-def _text(error: Exception) -> str:
-    """Return the part of an error that a person can act on; Spark wraps ours in a page of stack traces."""
-    if isinstance(error, MarketlakeError):
-        return str(error)
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    ours = [line.partition(": ")[2] for line in lines if line.startswith("marketlake.errors.")]
-    return (ours or [f"{type(error).__name__}: {lines[0]}"])[0]
-
-
-def _summary(record: LoadRecord) -> str:
+def _summary(record: LoadRecord | None) -> str:
+    if record is None:
+        return "another process judged it meanwhile"
     counts = (
         f"{record.typed_rows:,} rows, {record.appended_rows:,} new, {record.agreed_rows:,} known, "
         f"{record.rejected_rows:,} rejected, {record.retracted_rows:,} retracted in {record.seconds:.1f} s"
@@ -167,17 +174,35 @@ def run(settings: Settings, *, run_id: str | None, retry_refused: bool) -> dict[
         # The audit takes seconds to import, the JVM seconds to start: together they take the longer of the two.
         importing = threading.Thread(target=import_audit, daemon=True)
         importing.start()
-        spark = build_session("load", settings)
+        spark = _started_session(settings)
         importing.join()
         done = load_waiting(spark, settings, connection, rows)
         return {
             "manifests": len(rows),
             "loaded": sum(record.manifest_state == "loaded" for record in done),
             "refused": sum(record.manifest_state == "refused" for record in done),
-            "failed": len(rows) - len(done),
+            "failed": _count_failed(connection, rows),
             "appended_rows": sum(record.appended_rows for record in done),
             "rejected_rows": sum(record.rejected_rows for record in done),
         }
+
+
+def _started_session(settings: Settings) -> SparkSession:
+    try:
+        return build_session("load", settings)
+    except MarketlakeError:
+        raise
+    except Exception as error:  # whatever Spark's start raises, nothing was loaded
+        why = cause_of(error, where=str(settings.home))
+        raise SetupError(
+            f"Spark did not start with master {settings.spark.master}: {why}; `marketlake doctor` tells what is "
+            "missing; what landed still waits"
+        ) from error
+
+
+def _count_failed(connection: psycopg.Connection, rows: Sequence[ManifestRow]) -> int:
+    found = [ledger.registered_manifest(connection, row.manifest_id) for row in rows]
+    return sum(row is not None and row.state in ("failed", "damaged") for row in found)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

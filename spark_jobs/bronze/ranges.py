@@ -42,6 +42,12 @@ def without(times: Times, taken: Times) -> Times:
     return np.setdiff1d(times, taken, assume_unique=True)
 
 
+def on_grid(times: Times, step: timedelta) -> Times:
+    """Return the times that are multiples of `step` since 1970."""
+    on_it: Times = times[times % (step // timedelta(microseconds=1)) == 0]
+    return on_it
+
+
 def ranges(times: Times, step: timedelta, *, bridge: timedelta | None = None) -> list[Window]:
     """Return the ranges that the sorted times cover, each from its start for one step, neighbours joined.
 

@@ -36,9 +36,11 @@ def market_hulls(answers: Sequence[Answer]) -> dict[tuple[str, str], Window]:
 
 
 def existing_rows(
-    context: LoadContext, exchange: str, hulls: dict[tuple[str, str], Window], *, except_load: str
+    context: LoadContext, exchange: str, hulls: dict[tuple[str, str], Window], *, load_id: str
 ) -> DataFrame | None:
     """Return the table's rows of these ranges but those that this very load committed before a crash; None: no rows.
+
+    Where the table has forgotten the load's id, its commit is made anew, so its rows count like any others.
 
     The files' statistics tell which of them matter. A few rows are read here; only many are worth a scan by Spark.
     """
@@ -55,6 +57,8 @@ def existing_rows(
     held = {file.path: file.rows for bounds in wanted for file in files.holding(bounds)}
     if not held:
         return None
+    is_repeat = table.transaction_version(load_id) is not None
+    except_load = load_id if is_repeat else ""
     if sum(held.values()) > FEW_ROWS:
         return _existing_in_spark(context, exchange, hulls, except_load)
     names = stored_columns(dataset)

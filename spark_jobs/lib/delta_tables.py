@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 
 import pyarrow as pa
 from deltalake import DeltaTable, Schema
@@ -15,6 +16,7 @@ from pyspark.sql import DataFrame
 
 from marketlake.datasets import Column, Dataset
 from marketlake.errors import DataError
+from marketlake.instants import format_instant, parse_instant
 from marketlake.lake.files import table_path
 from marketlake.lake.schemas import ARROW_TYPES
 
@@ -50,19 +52,29 @@ class TableSpec:
 
 @dataclass(frozen=True)
 class Commit:
-    """A committed append: the table's version after it, the rows it added, and whether it was found there already."""
+    """A committed append: the version that it made, the rows it added, and whether it was found there already.
+
+    `known_at` is the instant that its rows carry: that of the first commit, whoever repeats it.
+    """
 
     version: int
     rows: int
+    known_at: datetime
     is_repeat: bool
 
 
 @dataclass(frozen=True)
 class Appended:
-    """What the log says of a load: rows as they were typed, rows that it added; -1 where it no longer says."""
+    """What the log says of a load: its version, rows as they were typed, rows that it added; None where it is silent.
 
-    typed_rows: int
-    rows: int
+    Ids of loads outlive the rows of the log.
+    """
+
+    version: int | None = None
+    typed_rows: int | None = None
+    rows: int | None = None
+    known_at: datetime | None = None
+    manifest_id: str | None = None
 
 
 def bronze_spec(dataset: Dataset) -> TableSpec:
@@ -100,7 +112,17 @@ def ensure_table(root: str, spec: TableSpec) -> str:
     return path
 
 
-def append_once(frame: DataFrame, root: str, spec: TableSpec, *, load_id: str, run_id: str, typed_rows: int) -> Commit:
+def append_once(
+    frame: DataFrame,
+    root: str,
+    spec: TableSpec,
+    *,
+    load_id: str,
+    run_id: str,
+    typed_rows: int,
+    known_at: datetime,
+    manifest_id: str | None = None,
+) -> Commit:
     """Append the frame under the load's transaction id; a load that is there already is not written again.
 
     Raises:
@@ -110,14 +132,19 @@ def append_once(frame: DataFrame, root: str, spec: TableSpec, *, load_id: str, r
     check_columns(frame, spec)
     found = committed_load(path, load_id)
     if found is not None:
-        if found.typed_rows not in (typed_rows, -1):
+        if found.typed_rows not in (typed_rows, None):
             raise DataError(
                 f"{spec.name} holds load {load_id} with {found.typed_rows} typed rows, now there are {typed_rows}: the "
                 "landed files or the conformer changed without a new version"
             )
-        rows = found.rows if found.rows >= 0 else frame.count()
-        return Commit(DeltaTable(path).version(), rows, is_repeat=True)
-    metadata = {"load_id": load_id, "run_id": run_id, "typed_rows": typed_rows}
+        return _commit(path, found, known_at, rows=found.rows if found.rows is not None else frame.count())
+    metadata = {
+        "load_id": load_id,
+        "run_id": run_id,
+        "typed_rows": typed_rows,
+        "known_at": format_instant(known_at),
+        "manifest_id": manifest_id,
+    }
     (
         frame.select(*spec.column_names)
         .repartition(*spec.partitioned_by)
@@ -130,9 +157,14 @@ def append_once(frame: DataFrame, root: str, spec: TableSpec, *, load_id: str, r
         .save(path)
     )
     done = committed_load(path, load_id)
-    if done is None:
+    if done is None or done.rows is None:
         raise DataError(f"{spec.name} does not hold load {load_id}, which was just committed to it")
-    return Commit(DeltaTable(path).version(), done.rows, is_repeat=False)
+    return _commit(path, done, known_at, rows=done.rows, is_repeat=False)
+
+
+def _commit(path: str, found: Appended, known_at: datetime, *, rows: int, is_repeat: bool = True) -> Commit:
+    version = DeltaTable(path).version() if found.version is None else found.version
+    return Commit(version, rows, found.known_at or known_at, is_repeat)
 
 
 def committed_load(path: str, load_id: str) -> Appended | None:
@@ -146,9 +178,16 @@ def committed_load(path: str, load_id: str) -> Appended | None:
         except ValueError:
             continue
         if isinstance(metadata, dict) and metadata.get("load_id") == load_id:
-            rows = commit.get("operationMetrics", {}).get("numOutputRows", -1)
-            return Appended(int(metadata["typed_rows"]), int(rows))
-    return Appended(-1, -1)
+            rows = commit.get("operationMetrics", {}).get("numOutputRows")
+            known_at = metadata.get("known_at")
+            return Appended(
+                version=int(commit["version"]),
+                typed_rows=int(metadata["typed_rows"]),
+                rows=None if rows is None else int(rows),
+                known_at=parse_instant(known_at) if known_at else None,
+                manifest_id=metadata.get("manifest_id"),
+            )
+    return Appended()
 
 
 def check_columns(frame: DataFrame, spec: TableSpec) -> None:

@@ -13,6 +13,7 @@ from marketlake.timeframes import timeframe_length
 from marketlake.work import Answer
 
 EVENT_STEP = timedelta(minutes=1)
+FETCH_FAILED = "fetch_failed"
 
 
 def facts_of_answer(
@@ -42,7 +43,7 @@ def facts_of_answer(
         return []
     maker = _Maker(answer, exchange, dataset.name, now, attempts_before_unfillable, rules_version)
     if answer.status != "answered":
-        return [maker.fact(window, "failed", cause="fetch_failed", retry_at=now)]
+        return [maker.fact(window, "failed", cause=FETCH_FAILED, retry_at=now)]
     bad = _inside(rejected, window)
     good = window.minus(bad) if dataset.grain == "event" else _inside(present, window)
     facts = [maker.fact(piece, "present") for piece in good]
@@ -52,16 +53,20 @@ def facts_of_answer(
 
 
 def facts_of_refusal(
-    answer: Answer, *, exchange: str, dataset: Dataset, cause: str = REFUSED, retry_at: datetime | None = None
+    answer: Answer, *, exchange: str, dataset: Dataset, now: datetime, cause: str = REFUSED
 ) -> list[Fact]:
     """Return the `failed` fact of an answer whose market or manifest was refused, or whose load raised.
 
-    Refused rows are judged again on request and not fetched; any other cause takes a `retry_at`.
+    Refused rows are judged again on request and not fetched; with any other cause the range is due at `now`, the run's.
+    An answer that failed brought nothing that could be refused: its range stays due.
     """
     window = covered_window(answer.window, answer.timeframe)
     if window is None or answer.status == "absent":
         return []
+    if answer.status != "answered":
+        cause = FETCH_FAILED
     market = (dataset.name, exchange, answer.market.symbol, answer.timeframe)
+    retry_at = None if cause == REFUSED else now
     return [Fact(*market, window=window, state="failed", source=answer.source, cause=cause, retry_at=retry_at)]
 
 

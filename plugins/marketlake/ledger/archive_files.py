@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -58,7 +58,10 @@ class ArchiveFile:
 
 @dataclass(frozen=True)
 class LoadedArchive:
-    """What a load found in an archive: its digest, its rows, and the first and last instant in it."""
+    """What a load found in an archive: its digest, its rows, and the first and last instant in it.
+
+    Rows outside `since` to `until` were left out; None where nothing was left out on that side.
+    """
 
     path: str
     sha256: str
@@ -66,12 +69,26 @@ class LoadedArchive:
     first_at: datetime | None
     last_at: datetime | None
     loaded_at: datetime
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 _COLUMNS = (
     "exchange, path, dataset, symbol, exchange_symbol, timeframe, period_start, period_end, status, bytes,"
     " published_sha256, computed_sha256, loaded_sha256, row_count, first_at, last_at, attempts, checked_at, loaded_at,"
     " load_id, error"
+)
+_IS_SAME = "loaded_sha256 = %(sha256)s"
+_RECORD_LOADED = (
+    "update ops.archive_files set status = 'loaded', loaded_sha256 = %(sha256)s,"
+    f" row_count = case when {_IS_SAME} then greatest(row_count, %(row_count)s) else %(row_count)s end,"
+    f" first_at = case when {_IS_SAME} then least(first_at, %(first_at)s) else %(first_at)s end,"
+    f" last_at = case when {_IS_SAME} then greatest(last_at, %(last_at)s) else %(last_at)s end,"
+    " loaded_at = %(loaded_at)s, load_id = %(load_id)s"
+    " where exchange = %(exchange)s and path = %(path)s"
+    f" and (loaded_sha256 is null or {_IS_SAME} or (coalesce(computed_sha256, %(sha256)s) = %(sha256)s"
+    " and coalesce(%(since)s, '-infinity'::timestamptz) <= period_start"
+    " and coalesce(%(until)s, 'infinity'::timestamptz) >= period_end))"
 )
 
 
@@ -119,15 +136,17 @@ def record_archive(connection: psycopg.Connection, file: ArchiveFile) -> None:
 def record_loaded_archives(
     cursor: psycopg.Cursor[Any], exchange: str, archives: Sequence[LoadedArchive], *, load_id: str
 ) -> None:
-    """Record in the caller's transaction that the rows of these archives are in bronze; unknown paths are ignored."""
-    cursor.executemany(
-        "update ops.archive_files set status = 'loaded', loaded_sha256 = %s, row_count = %s, first_at = %s,"
-        " last_at = %s, loaded_at = %s, load_id = %s where exchange = %s and path = %s",
-        [
-            (item.sha256, item.row_count, item.first_at, item.last_at, item.loaded_at, load_id, exchange, item.path)
-            for item in archives
-        ],
-    )
+    """Record in the caller's transaction that the rows of these archives are in bronze; unknown paths are ignored.
+
+    Parts of the same bytes add up. A part of other bytes than those that are loaded leaves the row as it is: the rest
+    of the file is still in bronze as it was, and `--check-reissued` must go on finding it. So do bytes that are not
+    those downloaded last: a retry of what was replaced since.
+    """
+    cursor.executemany(_RECORD_LOADED, [_loaded(exchange, item, load_id) for item in archives])
+
+
+def _loaded(exchange: str, item: LoadedArchive, load_id: str) -> dict[str, Any]:
+    return {**asdict(item), "exchange": exchange, "load_id": load_id}
 
 
 def archive_file(connection: psycopg.Connection, exchange: str, path: str) -> ArchiveFile | None:

@@ -176,6 +176,17 @@ def load_named(connection: psycopg.Connection, load_id: str, step: str) -> LoadR
     return found[0] if found else None
 
 
+def has_unfinished_load(connection: psycopg.Connection, manifest_id: str, *, except_load: str) -> bool:
+    """Return whether another load of the manifest was audited and never recorded as loaded: it may have committed."""
+    row = connection.execute(
+        "select exists (select 1 from ops.loads as audited where step = 'audited' and manifest_id = %s"
+        " and load_id <> %s and not exists (select 1 from ops.loads as done"
+        " where done.load_id = audited.load_id and done.step = 'loaded'))",
+        [manifest_id, except_load],
+    ).fetchone()
+    return bool(row and row[0])
+
+
 def loads_of(connection: psycopg.Connection, run_id: str) -> list[LoadRow]:
     """Return the loads that the run recorded, with their steps, in order."""
     return _load_rows(connection, "where run_id = %s order by recorded_at, load_id, step", [run_id])

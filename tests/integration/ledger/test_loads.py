@@ -26,6 +26,7 @@ from marketlake.ledger import (
     coverage_of,
     facts_of_refusal,
     files_id_of,
+    has_unfinished_load,
     insert_publication,
     load_named,
     loads_of,
@@ -90,7 +91,7 @@ def test_a_refused_manifest_is_found_by_its_run_and_by_window_and_waits_again_on
 ) -> None:
     answer = make_answer(WINDOW)
     manifest = registered(connection, answer)
-    refusal = facts_of_refusal(answer, exchange="binance", dataset=OHLCV)
+    refusal = facts_of_refusal(answer, exchange="binance", dataset=OHLCV, now=NOW)
     record_failure(connection, manifest.manifest_id, "rows_are_distinct: 1 row", state="refused", facts=refusal)
 
     assert manifests_waiting(connection) == []
@@ -222,6 +223,44 @@ def test_a_loaded_archive_stays_loaded_while_its_checksum_is_the_same(connection
     assert (same.status, same.row_count, same.load_id, same.loaded_at) == ("loaded", 24, "l1", NOW)
     assert replaced is not None
     assert (replaced.status, replaced.loaded_sha256) == ("verified", "aa")
+
+
+def test_parts_of_an_archive_add_up_and_a_part_of_other_bytes_leaves_what_is_known(
+    connection: psycopg.Connection,
+) -> None:
+    def known() -> tuple[object, ...]:
+        found = archive_file(connection, "binance", ARCHIVE)
+        assert found is not None
+        return found.loaded_sha256, found.row_count, found.first_at, found.last_at
+
+    record_archive(connection, asked("verified", published_sha256="aa", computed_sha256="aa"))
+    noon, last = WINDOW.start + timedelta(hours=12), WINDOW.end - timedelta(hours=1)
+    part = {"since": noon, "until": None}
+    load(connection, "l1", archives=(LoadedArchive(ARCHIVE, "aa", 12, noon, last, NOW, **part),))
+    load(connection, "l2", archives=(LoadedArchive(ARCHIVE, "aa", 24, WINDOW.start, last, NOW),))
+    load(connection, "l3", archives=(LoadedArchive(ARCHIVE, "aa", 12, noon, last, NOW, **part),))
+    assert known() == ("aa", 24, WINDOW.start, last)
+
+    record_archive(connection, asked("verified", published_sha256="bb", computed_sha256="bb"))
+    load(connection, "l4", archives=(LoadedArchive(ARCHIVE, "bb", 12, noon, last, NOW, **part),))
+    assert known() == ("aa", 24, WINDOW.start, last)
+    load(connection, "l5", archives=(LoadedArchive(ARCHIVE, "bb", 23, WINDOW.start, last, NOW),))
+    assert known() == ("bb", 23, WINDOW.start, last)
+
+    load(connection, "l6", archives=(LoadedArchive(ARCHIVE, "aa", 24, WINDOW.start, last, NOW),))
+    assert known() == ("bb", 23, WINDOW.start, last)
+
+
+def test_a_load_that_was_audited_and_never_recorded_is_unfinished(connection: psycopg.Connection) -> None:
+    manifest = registered(connection, make_answer(WINDOW))
+    record = LoadRecord("l1", "bronze.ohlcv", "ohlcv", "binance", manifest.manifest_id, "cli__1")
+    assert not has_unfinished_load(connection, manifest.manifest_id, except_load="l2")
+
+    record_audit(connection, record, [])
+    assert has_unfinished_load(connection, manifest.manifest_id, except_load="l2")
+    assert not has_unfinished_load(connection, manifest.manifest_id, except_load="l1")
+    record_load(connection, record)
+    assert not has_unfinished_load(connection, manifest.manifest_id, except_load="l2")
 
 
 def test_a_malformed_archive_status_is_refused(connection: psycopg.Connection) -> None:

@@ -301,7 +301,7 @@ def test_a_failed_range_is_due_at_once_and_planned_like_a_new_one(planner: Plann
 
 def test_refused_rows_are_fetched_anew_only_by_force(planner: Planner) -> None:
     answer = Answer("t", SPOT, "1h", "rest", span(*DAY), "answered", NOW)
-    planner.record(*facts_of_refusal(answer, exchange="binance", dataset=dataset_named("ohlcv")))
+    planner.record(*facts_of_refusal(answer, exchange="binance", dataset=dataset_named("ohlcv"), now=NOW))
 
     assert planner.plan(DAY, holes="all").tasks == ()
     assert brief(planner.plan(DAY, mode="force").tasks) == [("archive", "03-01", "03-02", "force")]

@@ -180,6 +180,41 @@ def test_a_row_older_than_an_agreement_is_kept_and_does_not_become_current(bronz
     assert bronze.closes() == ["1"]
 
 
+def test_an_observation_that_is_held_is_never_new_whatever_came_after_it(bronze: Bronze) -> None:
+    bronze.load(Seen("1", 1))
+    bronze.load(Seen("2", 3))
+
+    assert [bronze.load(Seen("1", 1)) for _ in range(2)] == [0, 0]
+    assert bronze.load(Seen("1", 1), Seen("2", 2)) == 0
+    assert bronze.load(Seen("1", 1), Seen("3", 4)) == 1
+    assert bronze.closes() == ["3"]
+
+
+def test_a_row_between_two_of_a_batch_does_not_hide_the_return_to_the_old_value(bronze: Bronze) -> None:
+    bronze.load(Seen("2", 2))
+
+    assert bronze.load(Seen("1", 1), Seen("2", 2), Seen("1", 3)) == 2
+    assert bronze.closes() == ["1"]
+
+
+def test_what_was_agreed_with_is_what_the_other_source_said_then(bronze: Bronze) -> None:
+    bronze.load(Seen("1", 1, "archive"))
+    bronze.load(Seen("1", 5, "rest"))
+    bronze.load(Seen("2", 6, "archive"))
+
+    assert bronze.load(Seen("3", 3, "rest")) == 2
+    assert [row for row in bronze.all() if row[0] == "rest"] == [("rest", 0, "3"), ("rest", 1, "1")]
+
+
+def test_an_agreement_with_a_row_that_came_later_is_about_its_first_values(bronze: Bronze) -> None:
+    bronze.load(Seen("1", 9, "archive"))
+    bronze.load(Seen("1", 5, "rest"))
+    bronze.load(Seen("2", 12, "archive"))
+
+    assert bronze.load(Seen("3", 3, "rest")) == 2
+    assert [row for row in bronze.all() if row[0] == "rest"] == [("rest", 0, "3"), ("rest", 1, "1")]
+
+
 @pytest.mark.parametrize(
     "seen",
     [
@@ -210,13 +245,15 @@ def test_a_key_that_a_reissued_archive_lacks_is_retracted_and_may_come_back(bron
     )
     present = bronze.frame((Seen("1", 19, "archive"),))
 
-    gone = retractions(bronze.table, present, covered, OHLCV).collect()
+    found = retractions(bronze.table, present, covered, OHLCV)
+    gone = found.where("is_new").drop("is_new").collect()
     bronze.rows += gone
 
     assert [(row["open_time"].hour, row["revision"], row["is_retracted"], row["source_ref"]) for row in gone] == [
         (1, 1, True, "new.zip")
     ]
     assert len(bronze.current()) == 1
-    assert retractions(bronze.table, present, covered, OHLCV).count() == 0
+    told = retractions(bronze.table, present, covered, OHLCV).select(F.hour("open_time"), "is_new").collect()
+    assert [tuple(row) for row in told] == [(1, False)]
     assert bronze.load(Seen("1", 25, "archive", hour=1)) == 1
     assert len(bronze.current()) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from spark_jobs.lib.tables import get_table_history, read_table
 from spark_jobs.maintenance import upkeep
 from spark_jobs.maintenance.upkeep import content_digest, optimize_table, vacuum_table
 
+KNOWN = datetime(2025, 1, 1, tzinfo=UTC)
 SPEC = TableSpec(
     name="bronze.things",
     columns=(text("kind", "Partition."), integer("number", "Key."), decimal("high", "Top."), decimal("low", "Bottom.")),
@@ -40,7 +42,7 @@ def things(spark: SparkSession, first: int, count: int, *, high: str = "2", low:
 
 def append(spark: SparkSession, root: Path, load_id: str, first: int, count: int = 3, **values: str) -> None:
     rows = things(spark, first, count, **values)
-    append_once(rows, str(root), SPEC, load_id=load_id, run_id=f"run-{load_id}", typed_rows=count)
+    append_once(rows, str(root), SPEC, load_id=load_id, run_id=f"run-{load_id}", typed_rows=count, known_at=KNOWN)
 
 
 def version(root: Path) -> int:
@@ -53,6 +55,19 @@ def test_a_load_is_appended_once_however_often_it_is_repeated(spark: SparkSessio
 
     assert read_table(spark, str(tmp_path), SPEC.name).count() == 3
     assert version(tmp_path) == 1
+
+
+def test_a_repeat_tells_of_the_first_commit(spark: SparkSession, tmp_path: Path) -> None:
+    commits = [
+        append_once(things(spark, 0, 3), str(tmp_path), SPEC, load_id=load_id, run_id="r", typed_rows=3, known_at=at)
+        for load_id, at in (("l1", KNOWN), ("l2", KNOWN), ("l1", KNOWN + timedelta(days=1)))
+    ]
+
+    assert [(item.version, item.rows, item.known_at, item.is_repeat) for item in commits] == [
+        (1, 3, KNOWN, False),
+        (2, 3, KNOWN, False),
+        (1, 3, KNOWN, True),
+    ]
 
 
 def test_a_known_load_with_another_count_is_an_error(spark: SparkSession, tmp_path: Path) -> None:
@@ -73,7 +88,7 @@ def test_a_retyped_an_extra_and_a_missing_column_leave_the_version_unchanged(
         (good.drop("low"), "low is missing"),
     ):
         with pytest.raises(DataError, match=says):
-            append_once(frame, str(tmp_path), SPEC, load_id="l1", run_id="r", typed_rows=3)
+            append_once(frame, str(tmp_path), SPEC, load_id="l1", run_id="r", typed_rows=3, known_at=KNOWN)
 
     assert version(tmp_path) == 0
 
@@ -83,7 +98,7 @@ def test_a_nullable_column_that_the_registry_gained_is_null_in_older_rows(spark:
     grown = replace(SPEC, columns=(*SPEC.columns, text("note", "New.", is_nullable=True)))
 
     frame = things(spark, 10, 2).withColumn("note", F.lit("new"))
-    append_once(frame, str(tmp_path), grown, load_id="l2", run_id="r", typed_rows=2)
+    append_once(frame, str(tmp_path), grown, load_id="l2", run_id="r", typed_rows=2, known_at=KNOWN)
 
     notes = read_table(spark, str(tmp_path), SPEC.name).orderBy("number").select("note").collect()
     assert [row["note"] for row in notes] == [None, None, None, "new", "new"]
@@ -123,6 +138,7 @@ def test_a_table_is_read_at_a_version_and_at_an_instant(spark: SparkSession, tmp
     assert read_table(spark, str(tmp_path), SPEC.name, version=1).count() == 3
     instant = history[1]["timestamp"]
     assert read_table(spark, str(tmp_path), SPEC.name, as_of_timestamp=instant).count() == 3
+    assert read_table(spark, str(tmp_path), SPEC.name, as_of_timestamp=datetime.now(UTC)).count() == 6
 
 
 def test_what_cannot_be_read_is_named_with_the_earliest_that_can(spark: SparkSession, tmp_path: Path) -> None:
@@ -186,6 +202,20 @@ def test_a_table_whose_content_changed_under_care_is_restored(
 
     assert set(DeltaTable(str(tmp_path / "bronze" / "things")).file_uris()) == files
     assert read_table(spark, str(tmp_path), SPEC.name).count() == 9
+
+
+def test_a_file_that_no_version_names_is_removed_too(tmp_path: Path) -> None:
+    ensure_table(str(tmp_path), SPEC)
+    orphan = tmp_path / "bronze" / "things" / "kind=a" / "part-00000-killed.zstd.parquet"
+    orphan.parent.mkdir()
+    orphan.write_bytes(b"what a killed load left")
+    two_months_ago = (datetime.now(UTC) - timedelta(days=60)).timestamp()
+    os.utime(orphan, (two_months_ago, two_months_ago))
+    young = orphan.with_name("part-00001-killed.zstd.parquet")
+    young.write_bytes(b"what a load writes now")
+
+    assert [Path(path).name for path in vacuum_table(str(tmp_path), SPEC.name)] == [orphan.name]
+    assert (orphan.exists(), young.exists()) == (False, True)
 
 
 def test_a_version_whose_files_were_vacuumed_is_refused_by_name(spark: SparkSession, tmp_path: Path) -> None:

@@ -121,11 +121,24 @@ def test_events_are_present_for_the_whole_answered_window_except_rejected_minute
 
 
 def test_a_refused_market_is_failed_and_nobody_fetches_it_again() -> None:
-    [found] = facts_of_refusal(answer(hours(0, 5)), exchange="binance", dataset=OHLCV)
+    [found] = facts_of_refusal(answer(hours(0, 5)), exchange="binance", dataset=OHLCV, now=NOW)
     [kept] = merge([], [found])
 
     assert kept.is_refused
     assert not kept.is_due(NOW)
+
+
+def test_an_answer_that_failed_in_a_refused_market_brought_nothing_to_refuse_and_stays_due() -> None:
+    asked = answer(hours(0, 5), status="failed", error="HTTP 503")
+    [kept] = merge([], facts_of_refusal(asked, exchange="binance", dataset=OHLCV, now=NOW))
+
+    assert (kept.is_refused, kept.cause, kept.is_due(NOW)) == (False, "fetch_failed", True)
+
+
+def test_a_load_that_raised_leaves_its_range_due() -> None:
+    found = facts_of_refusal(answer(hours(0, 5)), exchange="binance", dataset=OHLCV, now=NOW, cause="load_failed")
+
+    assert [(item.cause, item.retry_at) for item in found] == [("load_failed", NOW)]
 
 
 def test_a_retracted_range_is_unfillable_at_once() -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from marketlake.instants import to_epoch_us
-from spark_jobs.bronze.ranges import NONE, Times, instants_of, merged, ranges, step_of, without
+from spark_jobs.bronze.ranges import NONE, Times, instants_of, merged, on_grid, ranges, step_of, without
 from tests.landed import at, window
 
 HOUR = timedelta(hours=1)
@@ -48,3 +48,9 @@ def test_times_are_taken_away_and_merged_in_order() -> None:
 
 def test_an_event_stands_for_its_minute() -> None:
     assert (step_of(""), step_of("4h")) == (timedelta(minutes=1), timedelta(hours=4))
+
+
+def test_times_off_the_grid_are_left_out() -> None:
+    some = times("2024-01-01T05:00", "2024-01-01T05:30", "2024-01-01T06:00")
+
+    assert on_grid(some, HOUR).tolist() == times("2024-01-01T05:00", "2024-01-01T06:00").tolist()
