@@ -227,7 +227,8 @@ def test_a_version_whose_files_were_vacuumed_is_refused_by_name(spark: SparkSess
     assert vacuum_table(str(tmp_path), SPEC.name) == []
 
     listed = vacuum_table(str(tmp_path), SPEC.name, 0, is_dry_run=True, allow_short_retention=True)
-    assert len(listed) == 2
+    # Beside them Hadoop's checksums, which no version names.
+    assert len([path for path in listed if path.endswith(".parquet")]) == 2
     assert read_table(spark, str(tmp_path), SPEC.name, version=2).count() == 6
     vacuum_table(str(tmp_path), SPEC.name, 0, allow_short_retention=True)
 
