@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from marketlake.lake import Lake
 from marketlake.sandbox import SyntheticMarket
 from tests.acceptance.conftest import MakeWorld
 from tests.world import World
@@ -27,6 +28,9 @@ CRASH_POINTS = (
 )
 # The fixed sample of `make test`; `make acceptance` runs all.
 SAMPLE = ("load.between_bronze_and_ledger",)
+
+
+FORCED = [*RUN, "--mode", "force"]
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +74,34 @@ def test_a_run_killed_and_repeated_leaves_the_same_rows(
 
     assert again.code == 0, again.err
     assert world.digests() == undisturbed
+
+
+def restated(world: World) -> World:
+    """The world after its run, with a candle of the settled window that the exchange has restated since."""
+    done = world.command(*RUN, "--json")
+    assert done.code == 0, done.err
+    world.sandbox.faults.add(
+        "restated_candle",
+        symbol="BTCUSDT",
+        timeframe="1h",
+        start="2025-03-03T05:00:00Z",
+        end="2025-03-03T06:00:00Z",
+    )
+    return world
+
+
+def test_a_forced_run_killed_before_its_ledger_and_repeated_leaves_the_same_rows(
+    make_world: MakeWorld, market: SyntheticMarket
+) -> None:
+    expected = restated(world_with_bad_rows(make_world, market))
+    assert expected.command(*FORCED, "--json").code == 0
+    world = restated(world_with_bad_rows(make_world, market))
+
+    at = {"MARKETLAKE_CRASH_AT": "load.between_bronze_and_ledger"}
+    killed = world.command(*FORCED, "--json", environ=at)
+    assert killed.code in (-signal.SIGKILL, 1), killed.err[-2000:]
+    again = world.command(*RUN, "--json")
+
+    assert again.code == 0, again.err
+    assert world.digests() == expected.digests()
+    assert Lake(world.home).query("select max(revision) as n from bronze.ohlcv").to_pylist() == [{"n": 1}]
