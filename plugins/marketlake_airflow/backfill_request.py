@@ -36,13 +36,14 @@ class BackfillRequest:
     dry_run: bool
 
     def options(self) -> list[str]:
-        """Return the arguments of `open_run` without the window."""
+        """Return the arguments of `open_run` without the window; timeframes only where a dataset has some."""
         options = ["--mode", self.mode]
+        has_timeframes = any(DATASETS[name].has_timeframes for name in self.datasets)
         for flag, values in (
             ("--dataset", self.datasets),
             ("--exchange", self.exchanges),
             ("--symbol", self.symbols),
-            ("--timeframe", self.timeframes),
+            ("--timeframe", self.timeframes if has_timeframes else ()),
         ):
             for value in values:
                 options += [flag, value]

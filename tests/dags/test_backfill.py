@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 from datetime import timedelta
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, ParamValidationError
 
+from marketlake.cli.run_arguments import add_run_arguments, opening_of
 from marketlake.errors import UsageError
 from marketlake.instants import DAY, Window
+from marketlake.pipeline.request import check_request
 from marketlake.settings import load_settings
 from marketlake_airflow.backfill_operators import (
     FetchChunkOperator,
@@ -19,7 +22,7 @@ from marketlake_airflow.backfill_operators import (
     table,
 )
 from marketlake_airflow.backfill_request import backfill_params, backfill_request, chunks_of
-from marketlake_airflow.plan_operator import PLAN_KEY
+from marketlake_airflow.plan_operator import PLAN_KEY, window_options
 from tests.dags.conftest import Library, TaskInstance, context_of, instant
 
 RUN = "backfill_market_data__scheduled__2025-01-02T01:00:00+00:00"
@@ -122,6 +125,19 @@ def test_days_fill_in_what_is_left_empty(changes: dict[str, Any], window: Window
 def test_what_a_schema_cannot_tell_fails_naming_the_field(changes: dict[str, Any], names: str) -> None:
     with pytest.raises(UsageError, match=names):
         backfill_request(_form(**changes), run_after=NOW)
+
+
+@pytest.mark.parametrize("datasets", [["ohlcv"], ["funding_rates"], ["ohlcv", "funding_rates"]])
+def test_what_the_form_asks_is_what_the_library_takes(datasets: list[str]) -> None:
+    request = backfill_request(_form(datasets=datasets, timeframes=["1h", "4h"]), run_after=NOW)
+    parser = argparse.ArgumentParser()
+    add_run_arguments(parser)
+    opening = opening_of(parser.parse_args([*window_options(request.window), *request.options()]))
+
+    checked = check_request(opening.request, load_settings(environ={}), has_window=True)
+
+    assert checked.datasets == tuple(datasets)
+    assert checked.timeframes == (("1h", "4h") if "ohlcv" in datasets else ())
 
 
 def test_a_window_is_cut_at_midnights_and_keeps_its_ends() -> None:
