@@ -1,6 +1,7 @@
 """Load the newest closed candles of every configured market and publish them.
 
-**Runs:** hourly, for the hour before, from REST: today's archives do not exist yet.
+**Runs:** hourly, up to the full hour, from REST: archives do not exist yet. The window begins the day before, because a
+candle counts where it opens and a 4h or 1d candle that has just closed opened there; what is there costs no request.
 
 **Re-running:** safe; what is there is not fetched again. Silver and gold follow with the daily run.
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 from airflow.sdk import CronDataIntervalTimetable, chain, dag
 
+from marketlake.instants import DAY
 from marketlake.settings import load_settings
 from marketlake_airflow.defaults import FIRST_DAY, dag_defaults
 from marketlake_airflow.steps import (
@@ -40,7 +42,7 @@ SETTINGS = load_settings()
 )
 def bronze_ohlcv() -> None:
     chain(
-        plan_fetches(datasets=["ohlcv"], grain=HOUR),
+        plan_fetches(datasets=["ohlcv"], grain=HOUR, reach=DAY),
         ingest(SETTINGS, dataset="ohlcv"),
         load_bronze(),
         validate_data_quality(),

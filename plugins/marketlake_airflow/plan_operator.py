@@ -23,11 +23,18 @@ class PlanFetchesOperator(LibraryStepOperator):
     ui_color = "#e9f7ef"
 
     def __init__(
-        self, *, datasets: Sequence[str], grain: timedelta = DAY, with_open_holes: bool = False, **kwargs: Any
+        self,
+        *,
+        datasets: Sequence[str],
+        grain: timedelta = DAY,
+        reach: timedelta = timedelta(0),
+        with_open_holes: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(step="plan_fetches", **kwargs)
         self.datasets = list(datasets)
         self.grain = grain
+        self.reach = reach
         self.with_open_holes = with_open_holes
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -41,7 +48,7 @@ class PlanFetchesOperator(LibraryStepOperator):
 
     def _request(self, context: Context) -> list[str]:
         try:
-            window = window_of(context, grain=self.grain)
+            window = window_of(context, grain=self.grain, reach=self.reach)
         except UsageError as error:
             raise AirflowFailException(str(error)) from None
         options = [

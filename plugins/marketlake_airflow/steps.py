@@ -25,11 +25,15 @@ WARN_ONLY = ("optimize_delta_tables", "refresh_grafana_dashboards")
 
 
 def plan_fetches(
-    *, datasets: Sequence[str], grain: timedelta = DAY, with_open_holes: bool = False
+    *,
+    datasets: Sequence[str],
+    grain: timedelta = DAY,
+    reach: timedelta = timedelta(0),
+    with_open_holes: bool = False,
 ) -> PlanFetchesOperator:
     """Open the run and plan what is unfinished and what is wanted."""
     return PlanFetchesOperator(
-        task_id=PLAN_TASK, datasets=datasets, grain=grain, with_open_holes=with_open_holes, pool=JOBS
+        task_id=PLAN_TASK, datasets=datasets, grain=grain, reach=reach, with_open_holes=with_open_holes, pool=JOBS
     )
 
 
@@ -40,7 +44,7 @@ def ingest(settings: Settings, *, dataset: str) -> MappedOperator:
         dataset=dataset,
         plan=PLAN_TASK,
         pool=api_pool(settings),
-        max_active_tis_per_dagrun=max(2, workers(settings)),
+        max_active_tis_per_dagrun=workers(settings),
         map_index_template="{{ task.exchange }}",
     ).expand(exchange=exchange_ids(settings))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.sdk import Param
 
-from marketlake.instants import DAY, Window, parse_instant
+from marketlake.instants import DAY, Window, floor_instant, parse_instant
 from marketlake.planning.window import window_of_run
 
 HOUR = timedelta(hours=1)
@@ -45,19 +45,25 @@ def window_params() -> dict[str, Param]:
     }
 
 
-def window_of(context: Mapping[str, Any], *, grain: timedelta = DAY) -> Window | None:
+def window_of(context: Mapping[str, Any], *, grain: timedelta = DAY, reach: timedelta = timedelta(0)) -> Window | None:
     """Return the window of a run, its ends floored to `grain`; None means from the high watermarks to now.
+
+    A data interval that is shorter than `reach` begins on the UTC midnight at or before `reach` back from its end: a
+    candle belongs to the window in which it opens, so one that closes in this hour may have opened the day before.
 
     Raises:
         WindowError: the parameters are unreadable, reversed or too far apart; the text names the field.
     """
     params = context.get("params") or {}
     first, last = context.get("data_interval_start"), context.get("data_interval_end")
+    interval = (plain_instant(first), plain_instant(last)) if first and last else None
+    if interval is not None and timedelta(0) < interval[1] - interval[0] < reach:
+        interval = (floor_instant(interval[1] - reach, DAY), interval[1])
     return window_of_run(
         start=params.get("start"),
         end=params.get("end"),
         assets=_ranges(context.get("triggering_asset_events") or {}),
-        interval=(plain_instant(first), plain_instant(last)) if first and last else None,
+        interval=interval,
         grain=grain,
     )
 
