@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from marketlake_airflow.plan_operator import plan_of
 from marketlake_airflow.step_operator import LibraryStepOperator, run_of
@@ -34,15 +34,19 @@ class CheckRunOperator(LibraryStepOperator):
             self.log.warning("%s failed; that alone does not fail the run", task_id)
         problems = failures(instances, ignored=[self.task_id, *self.warn_only])
         verdict: dict[str, Any] = {}
+        failure: type[AirflowException] = AirflowFailException
         plan = plan_of(context, self.needs)
-        if plan is not None and not plan.get("dry_run"):
-            self.run_step("mirror_ledger", run=run_of(context))
+        # One that fails does not hide what the other has to say.
+        for step in ("mirror_ledger", self.step) if plan is not None and not plan.get("dry_run") else ():
             try:
-                verdict = self.run_step(self.step, run=run_of(context))
-            except AirflowFailException as error:  # any other failure of the check itself is tried again
+                verdict = self.run_step(step, run=run_of(context))
+            except AirflowFailException as error:
                 problems.append(str(error))
+            except AirflowException as error:  # it can heal, so all of it is tried again
+                problems.append(f"{step}: {error}")
+                failure = AirflowException
         if problems:
-            raise AirflowFailException("\n".join(problems))
+            raise failure("\n".join(problems))
         return verdict
 
 

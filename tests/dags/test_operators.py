@@ -167,6 +167,29 @@ def test_a_red_run_names_what_to_clear_and_what_was_not_reached(library: Library
     assert "publish_changes" not in text
 
 
+def test_a_mirror_that_fails_hides_nothing_of_what_is_to_be_cleared(library: Library) -> None:
+    library.fail("mirror_ledger", "the lake's root cannot be written")
+    library.fail("check_run", "binance BTC/USDT ohlcv was refused; then clear load_bronze")
+
+    text = _check([{"task_id": "ingest_ohlcv", "map_index": 0, "state": "failed"}])
+
+    assert text.splitlines() == [
+        "ingest_ohlcv[0] failed: mend the cause its log names, then clear ingest_ohlcv[0] with its downstream tasks",
+        "the lake's root cannot be written",
+        "binance BTC/USDT ohlcv was refused; then clear load_bronze",
+    ]
+
+
+def test_a_mirror_that_can_heal_is_tried_again_and_the_refusals_are_said_each_time(library: Library) -> None:
+    library.fail("mirror_ledger", "the storage does not answer", is_retryable=True)
+    library.fail("check_run", "then clear load_bronze")
+
+    with pytest.raises(AirflowException, match=r"(?s)the storage does not answer.*then clear load_bronze") as caught:
+        _check([])
+
+    assert caught.type is AirflowException
+
+
 def test_a_run_without_a_plan_asks_the_ledger_nothing(library: Library) -> None:
     assert "plan_fetches failed" in _check([{"task_id": "plan_fetches", "map_index": -1, "state": "failed"}], plan=None)
     assert library.calls == []
