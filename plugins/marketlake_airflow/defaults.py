@@ -32,6 +32,9 @@ def dag_defaults(settings: Settings) -> dict[str, Any]:
         "is_paused_upon_creation": not settings.orchestration.scheduler_enabled,
         "default_args": {
             "owner": OWNER,
+            # The nearer a task is to its run's end, the sooner it gets a free slot: else the first tasks of other runs
+            # take the slots of the run that holds the build, and its next step waits until the build is taken from it.
+            "weight_rule": "upstream",
             "retries": 3,
             "retry_delay": timedelta(minutes=5),
             "retry_exponential_backoff": 2,

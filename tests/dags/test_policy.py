@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.sdk import CronDataIntervalTimetable
+from airflow.task.priority_strategy import validate_and_load_priority_weight_strategy
 
 from marketlake.settings import load_settings
 from marketlake_airflow import defaults, pools
@@ -94,6 +96,15 @@ def test_the_daily_run_has_the_tasks_of_the_specification_in_its_order(dags: dic
     assert set(tasks) == set().union(*order)
 
 
+@pytest.mark.parametrize("dag_id", DAG_IDS)
+def test_a_task_nearer_the_end_of_its_run_gets_a_free_slot_first(dags: dict[str, Any], dag_id: str) -> None:
+    tasks = dags[dag_id].task_dict
+    weights = {name: _weight(task) for name, task in tasks.items()}
+
+    for name, task in tasks.items():
+        assert all(weights[following] > weights[name] for following in task.downstream_task_ids)
+
+
 def test_the_daily_run_must_be_done_two_hours_after_it_was_queued(dags: dict[str, Any]) -> None:
     [deadline] = dags["daily_market_data_pipeline"].deadline
 
@@ -106,3 +117,7 @@ def test_all_dags_start_paused_where_the_scheduler_is_switched_off() -> None:
 
     assert defaults.dag_defaults(off)["is_paused_upon_creation"] is True
     assert defaults.dag_defaults(load_settings(environ={}))["is_paused_upon_creation"] is False
+
+
+def _weight(task: Any) -> int:
+    return validate_and_load_priority_weight_strategy(task.weight_rule).get_weight(SimpleNamespace(task=task))  # type: ignore[arg-type]
