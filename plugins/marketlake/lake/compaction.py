@@ -29,11 +29,11 @@ _LOG = logging.getLogger(__name__)
 Partition = Mapping[str, str]
 
 
-def compact_run(settings: Settings, connection: psycopg.Connection, run_ids: Sequence[str]) -> dict[str, Any]:
-    """Compact, under each table's lease, what the runs' loads wrote; return files before and after by table."""
+def compact_loads(settings: Settings, connection: psycopg.Connection, load_ids: Sequence[str]) -> dict[str, Any]:
+    """Compact, under each table's lease, what the loads wrote; return files before and after by table."""
     result: dict[str, Any] = {}
     for dataset in DATASETS.values():
-        partitions = written_partitions(connection, dataset, run_ids)
+        partitions = written_partitions(connection, dataset, load_ids)
         if not partitions:
             continue
         with table_lease(settings, dataset.table):
@@ -81,14 +81,14 @@ def content_digest(delta: DeltaTable, partition: Partition) -> tuple[int, int]:
 
 
 def written_partitions(
-    connection: psycopg.Connection, dataset: Dataset, run_ids: Sequence[str]
+    connection: psycopg.Connection, dataset: Dataset, load_ids: Sequence[str]
 ) -> list[dict[str, str]]:
-    """Return the partitions of the dataset's table in which the runs' loads changed rows, in order."""
+    """Return the partitions of the dataset's table in which the loads changed rows, in order."""
     rows = connection.execute(
         "select distinct changes.exchange, changes.timeframe, changes.range_start, changes.range_end"
         " from ops.changes inner join ops.loads on changes.load_id = loads.load_id and loads.step = 'loaded'"
-        " where changes.run_id = any(%s) and changes.dataset = %s and loads.delta_version is not null",
-        [list(run_ids), dataset.name],
+        " where changes.load_id = any(%s) and changes.dataset = %s and loads.delta_version is not null",
+        [list(load_ids), dataset.name],
     ).fetchall()
     found = set[tuple[tuple[str, str], ...]]()
     for exchange, timeframe, start, end in rows:

@@ -102,6 +102,7 @@ from marketlake.ledger.publications import (
     publications_between,
 )
 from marketlake.ledger.quality_logs import count_events, log_quality_event
+from marketlake.ledger.refused import RefusedAnswer, judge_again_in, judged_again_by, refused_answers
 from marketlake.ledger.runs import (
     Run,
     StepTime,
@@ -109,6 +110,7 @@ from marketlake.ledger.runs import (
     finish_run,
     newest_runs,
     record_step,
+    reopen_run,
     run_named,
     steps_of,
 )
@@ -135,6 +137,7 @@ __all__ = [
     "MarketVerdict",
     "Outage",
     "Publication",
+    "RefusedAnswer",
     "Run",
     "SharedBudget",
     "StepTime",
@@ -172,6 +175,8 @@ __all__ = [
     "insert_publication",
     "instruments_of",
     "instruments_refreshed_at",
+    "judge_again_in",
+    "judged_again_by",
     "known_instruments",
     "lake_market",
     "load_named",
@@ -200,10 +205,12 @@ __all__ = [
     "record_failure",
     "record_load",
     "record_step",
+    "refused_answers",
     "register_manifest",
     "registered_manifest",
     "registered_paths",
     "rejection_cause",
+    "reopen_run",
     "report_used",
     "reset_watermark",
     "resolve_symbol",

@@ -192,6 +192,12 @@ def loads_of(connection: psycopg.Connection, run_id: str) -> list[LoadRow]:
     return _load_rows(connection, "where run_id = %s order by recorded_at, load_id, step", [run_id])
 
 
+def loads_of_manifests(connection: psycopg.Connection, manifest_ids: Sequence[str]) -> list[LoadRow]:
+    """Return the loads of these manifests, with their steps, in order."""
+    where = "where manifest_id = any(%s) order by recorded_at, load_id, step"
+    return _load_rows(connection, where, [list(manifest_ids)])
+
+
 def record_audit(connection: psycopg.Connection, load: LoadRecord, verdicts: Sequence[MarketVerdict]) -> None:
     """Record that the load's typed rows were judged, with the verdict of each market; a repeat replaces it."""
     with connection.transaction(), connection.cursor() as cursor:

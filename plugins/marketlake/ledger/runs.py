@@ -86,6 +86,20 @@ def create_run(connection: psycopg.Connection, run: Run) -> Run:
     return stored
 
 
+def reopen_run(connection: psycopg.Connection, run_id: str, *, now: datetime, clock_offset: timedelta) -> Run:
+    """Let a run begin anew, with a now and a clock of today, and return it; what it was asked stays.
+
+    Raises:
+        UsageError: no run has this id.
+    """
+    connection.execute(
+        "update ops.runs set now_at = %s, clock_offset_seconds = %s, state = 'running', finished_at = null"
+        " where run_id = %s",
+        [now, clock_offset.total_seconds(), run_id],
+    )
+    return run_named(connection, run_id)
+
+
 def run_named(connection: psycopg.Connection, run_id: str) -> Run:
     """Return the run of this id.
 

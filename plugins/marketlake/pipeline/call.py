@@ -9,6 +9,9 @@ from typing import Any
 
 import psycopg
 
+from marketlake.ledger.loads import LoadRow, loads_of_manifests
+from marketlake.ledger.manifests import manifests_of
+from marketlake.ledger.refused import judged_again_by
 from marketlake.ledger.runs import Run
 from marketlake.pipeline.request import BY_HAND, RunRequest
 from marketlake.settings import Settings
@@ -45,3 +48,17 @@ class StepCall:
             "select run_id from ops.runs where request ->> 'parent' = %s order by run_id", [self.run.run_id]
         ).fetchall()
         return [self.run.run_id, *(str(run_id) for (run_id,) in rows)]
+
+    def manifest_ids(self) -> list[str]:
+        """The manifests that the run and its parts sealed, and those that they had judged again."""
+        again = judged_again_by(self.connection, self.run_ids)
+        sealed = [row.manifest_id for run_id in self.run_ids for row in manifests_of(self.connection, run_id)]
+        return sorted({*sealed, *again})
+
+    def loads(self) -> list[LoadRow]:
+        """The loads of those manifests, with their steps, in order."""
+        return loads_of_manifests(self.connection, self.manifest_ids())
+
+    def load_ids(self) -> list[str]:
+        """The ids of those loads."""
+        return sorted({load.load_id for load in self.loads()})

@@ -8,9 +8,9 @@ from typing import Any
 
 from marketlake.errors import QualityError
 from marketlake.landing import LandingArea, manifests_of_run, read_manifest
-from marketlake.ledger import built_until, finish_run, newest_build_of, tasks_of
+from marketlake.ledger import Run, built_until, finish_run, newest_build_of, run_named, tasks_of
 from marketlake.pipeline.call import StepCall
-from marketlake.pipeline.loading import refusals
+from marketlake.pipeline.refused import refusals
 from marketlake.work import FetchTask, Manifest
 
 
@@ -32,7 +32,8 @@ def check_run(call: StepCall) -> dict[str, Any]:
         QualityError: one or several problems; the text has a line for each, naming what to clear.
     """
     problems = problems_of(call)
-    finish_run(call.connection, call.run.run_id, "failed" if problems else "succeeded")
+    for run_id in call.run_ids:
+        finish_run(call.connection, run_id, "failed" if problems else "succeeded")
     if problems:
         raise QualityError("\n".join(str(problem) for problem in problems))
     return {"run_id": call.run.run_id, "state": "succeeded"}
@@ -46,18 +47,20 @@ def problems_of(call: StepCall) -> list[Problem]:
 def _unfetched(call: StepCall) -> list[Problem]:
     problems = []
     for run_id in call.run_ids:
+        run = run_named(call.connection, run_id)
         by_place: dict[tuple[str, str], list[FetchTask]] = {}
         for task in tasks_of(call.connection, run_id):
             by_place.setdefault((task.exchange, task.dataset), []).append(task)
         for (exchange, dataset), tasks in by_place.items():
-            problems += _unfetched_of(call, run_id, exchange, dataset, tasks=tasks)
+            problems += _unfetched_of(call, run, exchange, dataset, tasks=tasks)
     return problems
 
 
-def _unfetched_of(call: StepCall, run_id: str, exchange: str, dataset: str, *, tasks: list[FetchTask]) -> list[Problem]:
+def _unfetched_of(call: StepCall, run: Run, exchange: str, dataset: str, *, tasks: list[FetchTask]) -> list[Problem]:
     area = LandingArea(call.settings.lake_root)
-    sealed = [read_manifest(Path(path)) for path in manifests_of_run(area, exchange, dataset, run_id=run_id)]
-    errors = _failures(sealed)
+    sealed = [read_manifest(Path(path)) for path in manifests_of_run(area, exchange, dataset, run_id=run.run_id)]
+    asked = {task.task_id for task in tasks}
+    errors = {task_id: error for task_id, error in _failures(sealed).items() if task_id in asked}
     answered = {answer.task_id for manifest in sealed for answer in manifest.answers}
     # An archive whose checksum is the one that was loaded has no answer: there is nothing to load.
     missing = [task for task in tasks if task.task_id not in answered and task.reason != "reissue"]
@@ -66,12 +69,19 @@ def _unfetched_of(call: StepCall, run_id: str, exchange: str, dataset: str, *, t
         text = (
             f"{exchange} {dataset}: {len(missing)} of {len(tasks)} tasks were never fetched; see the log of the fetch"
         )
-        problems.append(Problem(text, f"ingest_{dataset}"))
+        problems.append(Problem(text, _fetch_task(run, dataset)))
     if errors:
         said = "; ".join(list(dict.fromkeys(errors.values()))[:3])
         text = f"{exchange} {dataset}: {len(errors)} of {len(tasks)} tasks failed: {said}; mend the cause"
-        problems.append(Problem(text, f"ingest_{dataset}"))
+        problems.append(Problem(text, _fetch_task(run, dataset)))
     return problems
+
+
+def _fetch_task(run: Run, dataset: str) -> str:
+    """Return the Airflow task that fetches; a part of a run is a mapped one, which its first day names."""
+    if run.request.get("parent") and run.window is not None:
+        return f"fetch_chunk {run.window.start:%Y-%m-%d}"
+    return f"ingest_{dataset}"
 
 
 def _failures(sealed: list[Manifest]) -> dict[str, str]:
@@ -86,8 +96,9 @@ def _failures(sealed: list[Manifest]) -> dict[str, str]:
 
 def _unloaded(call: StepCall) -> list[Problem]:
     rows = call.connection.execute(
-        "select exchange, dataset from ops.manifests where run_id = any(%s) and state = 'waiting' order by sealed_at",
-        [call.run_ids],
+        "select exchange, dataset from ops.manifests where manifest_id = any(%s) and state = 'waiting'"
+        " order by sealed_at",
+        [call.manifest_ids()],
     ).fetchall()
     return [
         Problem(f"{exchange} {dataset}: a sealed manifest was not loaded; see the log of the load", "load_bronze")
@@ -101,7 +112,7 @@ def _refused(call: StepCall) -> list[Problem]:
 
 def _unpublished(call: StepCall) -> list[Problem]:
     row = call.connection.execute(
-        "select count(*) from ops.changes where run_id = any(%s) and publication_id is null", [call.run_ids]
+        "select count(*) from ops.changes where load_id = any(%s) and publication_id is null", [call.load_ids()]
     ).fetchone()
     count = int(row[0]) if row else 0
     return [Problem(f"{count} changed range(s) were not published", "publish_changes")] if count else []

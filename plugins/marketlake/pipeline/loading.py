@@ -11,17 +11,9 @@ from dataclasses import asdict
 from typing import Any
 
 from marketlake.errors import MarketlakeError, QualityError, SetupError
-from marketlake.ledger import (
-    ManifestRow,
-    MarketVerdict,
-    loads_of,
-    manifests_refused,
-    manifests_waiting,
-    verdicts_of,
-    wait_again,
-)
-from marketlake.ledger.tasks import tasks_of
+from marketlake.ledger import ManifestRow, MarketVerdict, manifests_waiting, tasks_of, verdicts_of
 from marketlake.pipeline.call import StepCall
+from marketlake.pipeline.refused import judge_again, refusals
 
 LOAD_JOB = "spark_jobs/bronze/load.py"
 # From about this many candles on, the optimising compiler pays for its warm-up.
@@ -48,14 +40,6 @@ def load_bronze(call: StepCall) -> dict[str, Any]:
     left = manifests_waiting(call.connection)
     still = {row.manifest_id for row in left} & {row.manifest_id for row in waiting}
     return {"manifests": len(waiting) - len(still), "judged_again": again}
-
-
-def judge_again(call: StepCall) -> int:
-    """Let refused manifests wait again: the run's own, and by hand those of its window; return how many."""
-    refused = [row for run_id in call.run_ids for row in manifests_refused(call.connection, run_id=run_id)]
-    if call.is_by_hand:
-        refused += manifests_refused(call.connection, window=call.run.window)
-    return wait_again(call.connection, sorted({row.manifest_id for row in refused}))
 
 
 def run_spark_job(call: StepCall, job: str, *, is_bulk: bool = False) -> None:
@@ -104,19 +88,14 @@ def validate_data_quality(call: StepCall) -> dict[str, Any]:
 
 def data_docs(call: StepCall) -> list[str]:
     """Return the pages of the data docs that the audits of the run's loads wrote."""
-    loads = [load for run_id in call.run_ids for load in loads_of(call.connection, run_id)]
+    loads = call.loads()
     pages = dict.fromkeys(str(load.details["data_docs"]) for load in loads if load.details.get("data_docs"))
     return list(pages)
 
 
 def verdicts_of_run(call: StepCall) -> list[MarketVerdict]:
     """Return the verdict on each market, added up over the run's manifests; of each its newest audit counts."""
-    audits = {
-        load.manifest_id: load.load_id
-        for run_id in call.run_ids
-        for load in loads_of(call.connection, run_id)
-        if load.step == "audited"
-    }
+    audits = {load.manifest_id: load.load_id for load in call.loads() if load.step == "audited"}
     found: dict[tuple[str, str], MarketVerdict] = {}
     for load_id in audits.values():
         for verdict in verdicts_of(call.connection, load_id):
@@ -125,30 +104,14 @@ def verdicts_of_run(call: StepCall) -> list[MarketVerdict]:
     return [found[market] for market in sorted(found)]
 
 
-def refusals(call: StepCall) -> list[str]:
-    """Return a sentence per refused market, and per manifest that was refused, failed or is damaged, of the run."""
-    rows = call.connection.execute(
-        "select manifest_id, exchange, dataset, state, error, load_id from ops.manifests"
-        " where run_id = any(%s) and state in ('refused', 'failed', 'damaged') order by sealed_at",
-        [call.run_ids],
-    ).fetchall()
-    sentences = []
-    for _, exchange, dataset, state, error, load_id in rows:
-        markets = [] if load_id is None else [v for v in verdicts_of(call.connection, load_id) if v.is_refused]
-        sentences += [_refused_market(dataset, verdict) for verdict in markets]
-        if not markets:
-            sentences.append(f"{exchange} {dataset}: the manifest is {state}: {error or 'no reason recorded'}")
-    return sentences
-
-
 def loaded_ranges(call: StepCall) -> list[dict[str, Any]]:
     """Return dataset, start, end and appended rows of what the run's loads changed."""
     rows = call.connection.execute(
         "select changes.dataset, min(range_start), max(range_end),"
         " (select coalesce(sum(appended_rows), 0) from ops.loads"
-        "  where loads.run_id = any(%(runs)s) and step = 'loaded' and loads.dataset = changes.dataset)"
-        " from ops.changes where run_id = any(%(runs)s) group by changes.dataset order by changes.dataset",
-        {"runs": call.run_ids},
+        "  where load_id = any(%(loads)s) and step = 'loaded' and loads.dataset = changes.dataset)"
+        " from ops.changes where load_id = any(%(loads)s) group by changes.dataset order by changes.dataset",
+        {"loads": call.load_ids()},
     ).fetchall()
     return [{"dataset": row[0], "start": row[1], "end": row[2], "rows": int(row[3])} for row in rows]
 
@@ -163,14 +126,6 @@ def _together(left: MarketVerdict, right: MarketVerdict) -> MarketVerdict:
         left.rejected_rows + right.rejected_rows,
         left.is_refused or right.is_refused,
         dict(reasons),
-    )
-
-
-def _refused_market(dataset: str, verdict: MarketVerdict) -> str:
-    reasons = ", ".join(f"{reason} ({count:,})" for reason, count in verdict.reasons.items())
-    return (
-        f"{verdict.exchange} {verdict.symbol} {dataset} was refused: {verdict.rejected_rows:,} of"
-        f" {verdict.received_rows:,} rows rejected: {reasons}"
     )
 
 

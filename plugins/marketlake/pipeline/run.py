@@ -13,8 +13,8 @@ from marketlake.pipeline.building import BUILD_STEPS, has_something_to_build
 from marketlake.pipeline.call import StepCall
 from marketlake.pipeline.checking import problems_of
 from marketlake.pipeline.fetching import make_plan, plan_document
-from marketlake.pipeline.loading import judge_again
 from marketlake.pipeline.opening import Opening, open_run
+from marketlake.pipeline.refused import judge_again
 from marketlake.pipeline.steps import call_step
 from marketlake.pipeline.summary import summary
 from marketlake.settings import Settings

@@ -9,9 +9,9 @@ from marketlake.pipeline.call import StepCall
 
 def optimize_delta_tables(call: StepCall) -> dict[str, Any]:
     """Compact the partitions that the run wrote, with delta-rs, no JVM (LAKE-19)."""
-    from marketlake.lake.compaction import compact_run
+    from marketlake.lake.compaction import compact_loads
 
-    return dict(compact_run(call.settings, call.connection, call.run_ids))
+    return dict(compact_loads(call.settings, call.connection, call.load_ids()))
 
 
 def refresh_grafana_dashboards(call: StepCall) -> dict[str, Any]:

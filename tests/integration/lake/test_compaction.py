@@ -17,7 +17,7 @@ from marketlake.datasets import OHLCV
 from marketlake.embedded_postgres import PostgresAddress
 from marketlake.errors import DataError
 from marketlake.instants import Window
-from marketlake.lake.compaction import compact_partitions, compact_run, written_partitions
+from marketlake.lake.compaction import compact_loads, compact_partitions, written_partitions
 from marketlake.lake.files import table_path
 from marketlake.ledger import Change, LoadRecord
 from marketlake.settings import load_settings
@@ -122,7 +122,7 @@ def test_a_lake_without_the_table_has_nothing_to_compact(tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("postgres")
-def test_a_run_compacts_the_months_that_its_loads_changed() -> None:
+def test_the_months_that_loads_changed_are_compacted() -> None:
     settings = load_settings()
     write_days(settings.lake_root, 4)
     window = Window(JANUARY, JANUARY + timedelta(days=4))
@@ -139,9 +139,9 @@ def test_a_run_compacts_the_months_that_its_loads_changed() -> None:
     with ledger.connect(settings) as connection:
         ledger.record_load(connection, record)
 
-        assert written_partitions(connection, OHLCV, ["run-1"]) == [PARTITION]
-        assert compact_run(settings, connection, ["run-1"]) == {OHLCV.table: {"files_before": 4, "files_after": 1}}
-        assert "skipped" in compact_run(settings, connection, ["run-1", "run-2"])
+        assert written_partitions(connection, OHLCV, ["l1"]) == [PARTITION]
+        assert compact_loads(settings, connection, ["l1"]) == {OHLCV.table: {"files_before": 4, "files_after": 1}}
+        assert "skipped" in compact_loads(settings, connection, ["l1", "l2"])
 
 
 def test_a_range_over_a_new_year_names_each_month(postgres: PostgresAddress) -> None:
@@ -152,6 +152,6 @@ def test_a_range_over_a_new_year_names_each_month(postgres: PostgresAddress) -> 
     with ledger.connect(settings) as connection:
         ledger.record_load(connection, record)
 
-        months = [partition["partition_month"] for partition in written_partitions(connection, OHLCV, ["run-1"])]
+        months = [partition["partition_month"] for partition in written_partitions(connection, OHLCV, ["l1"])]
 
     assert months == ["2024-11", "2024-12", "2025-01"]

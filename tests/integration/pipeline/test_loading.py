@@ -1,20 +1,21 @@
 """What the steps after a load read from the ledger: verdicts, refusals, what is judged again."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 
 from marketlake import ledger
 from marketlake.errors import QualityError
-from marketlake.instants import parse_window
-from marketlake.ledger import Change, LoadRecord, MarketVerdict, Run
+from marketlake.instants import Window, parse_instant, parse_window
+from marketlake.ledger import Change, Fact, LoadRecord, MarketVerdict, Run
 from marketlake.pipeline.call import StepCall
 from marketlake.pipeline.checking import check_run, problems_of
-from marketlake.pipeline.loading import judge_again, load_bronze, validate_data_quality, verdicts_of_run
+from marketlake.pipeline.loading import load_bronze, validate_data_quality, verdicts_of_run
+from marketlake.pipeline.refused import judge_again
 from marketlake.settings import Settings, load_settings
-from marketlake.work import Answer, FetchTask, Manifest, Market
+from marketlake.work import Answer, FetchTask, Instrument, Manifest, Market
 
 NOW = datetime(2025, 3, 5, tzinfo=UTC)
 WINDOW = parse_window("2025-03-03", "2025-03-04")
@@ -27,16 +28,23 @@ class Story:
     def __init__(self, connection: psycopg.Connection, settings: Settings) -> None:
         self.connection = connection
         self.settings = settings
+        listed = [Instrument("binance", f"{base}/USDT", f"{base}USDT", "spot", base, "USDT") for base in ("BTC", "ETH")]
+        listed += [
+            Instrument("binance", f"{base}/USDT:USDT", f"{base}USDT", "perpetual", base, "USDT", "USDT")
+            for base in ("BTC", "ETH")
+        ]
+        ledger.store_instruments(connection, "binance", listed, NOW)
 
-    def run(self, run_id: str = "r", kind: str = "cli", **request: object) -> StepCall:
-        run = Run(run_id, kind, WINDOW, "incremental", dict(request), NOW)
+    def run(self, run_id: str = "r", kind: str = "cli", window: Window | None = WINDOW, **request: object) -> StepCall:
+        asked = {"datasets": ["ohlcv"], "exchanges": ["binance"], "timeframes": ["1h"], **request}
+        run = Run(run_id, kind, window, "incremental", asked, NOW)
         return StepCall(self.settings, self.connection, ledger.create_run(self.connection, run))
 
-    def manifest(self, run_id: str = "r") -> str:
+    def manifest(self, run_id: str = "r", sealed_at: datetime = NOW, markets: tuple[Market, ...] = (BTC, ETH)) -> str:
         answers = tuple(
-            Answer(f"t{market.symbol}", market, "1h", "rest", WINDOW, "answered", NOW) for market in (BTC, ETH)
+            Answer(f"t{market.symbol}", market, "1h", "rest", WINDOW, "answered", NOW) for market in markets
         )
-        manifest = Manifest(run_id, "binance", "ohlcv", "live", 0.0, NOW, answers, sealed_at=NOW)
+        manifest = Manifest(run_id, "binance", "ohlcv", "live", 0.0, NOW, answers, sealed_at=sealed_at)
         ledger.register_manifest(self.connection, manifest, f"{run_id}.json")
         return manifest.manifest_id
 
@@ -126,6 +134,73 @@ def test_by_hand_the_refusals_of_the_window_are_judged_again_whoever_fetched_the
     story.judged(story.manifest("other"), BAD, run_id="other")
     assert judge_again(story.run("scheduled", kind="daily")) == 0
     assert judge_again(story.run("by_hand")) == 1
+
+
+def test_by_hand_only_what_the_run_is_about_is_judged_again(story):
+    story.run("other", kind="daily")
+    story.judged(story.manifest("other"), GOOD, BAD, run_id="other")
+    assert judge_again(story.run("another_symbol", symbols=["BTC/USDT"])) == 0
+    assert judge_again(story.run("another_dataset", datasets=["funding_rates"], timeframes=[])) == 0
+    later = parse_window("2025-03-04", "2025-03-05")
+    assert judge_again(story.run("another_window", window=later)) == 0
+    assert judge_again(story.run("the_symbol", symbols=["ETH/USDT"])) == 1
+
+
+def test_what_a_run_by_hand_had_judged_again_and_is_refused_again_turns_it_red(story):
+    story.run("other", kind="daily")
+    manifest = story.manifest("other")
+    story.judged(manifest, GOOD, BAD, run_id="other")
+    call = story.run("by_hand")
+    judge_again(call)
+    assert "was not loaded" in str(problems_of(call)[0])
+
+    story.judged(manifest, GOOD, BAD, run_id="other", load_id="retry:1")
+
+    assert "binance ETH/USDT ohlcv was refused" in str(problems_of(call)[0])
+    with pytest.raises(QualityError, match="ETH/USDT ohlcv was refused"):
+        check_run(call)
+    assert [verdict.symbol for verdict in verdicts_of_run(call)] == ["BTC/USDT", "ETH/USDT"]
+
+
+def test_what_a_run_by_hand_had_judged_again_counts_as_loaded_by_it(story):
+    story.run("other", kind="daily")
+    manifest = story.manifest("other")
+    story.judged(manifest, GOOD, BAD, run_id="other")
+    call = story.run("by_hand")
+    judge_again(call)
+
+    story.judged(manifest, GOOD, run_id="other", load_id="retry:1")
+
+    assert [problem.task for problem in problems_of(call)] == ["publish_changes"]
+    assert "retry:1" in call.load_ids()
+    [loaded] = validate_data_quality(call)["loaded"]
+    assert (loaded["dataset"], loaded["start"], loaded["end"]) == ("ohlcv", WINDOW.start, WINDOW.end)
+
+
+def test_a_refusal_that_a_later_load_has_replaced_is_neither_judged_again_nor_named(story):
+    call = story.run("other", kind="daily")
+    story.judged(story.manifest("other"), GOOD, BAD, run_id="other")
+    assert [problem.task for problem in problems_of(call)] == ["load_bronze", "publish_changes"]
+
+    story.run("forced", kind="daily")
+    replacing = story.manifest("forced", sealed_at=NOW + timedelta(hours=1), markets=(ETH,))
+    story.judged(replacing, replace(BAD, rejected_rows=0, is_refused=False), run_id="forced", load_id="force:1")
+
+    assert judge_again(story.run("by_hand")) == 0
+    assert [problem.task for problem in problems_of(call)] == ["publish_changes"]
+
+
+def test_without_a_window_only_refusals_from_the_high_watermark_on_are_judged_again(story):
+    story.run("other", kind="daily")
+    story.judged(story.manifest("other"), GOOD, BAD, run_id="other")
+    assert judge_again(story.run("blocked", window=None)) == 1
+
+    story.judged(story.manifest("other"), GOOD, BAD, run_id="other", load_id="l2")
+    past = parse_instant(load_settings().exchanges["binance"].first_instant)
+    present = Fact("ohlcv", "binance", "ETH/USDT", "1h", window=Window(past, WINDOW.end), state="present")
+    with story.connection.transaction(), story.connection.cursor() as cursor:
+        ledger.apply_facts(cursor, [present], run_id="other", load_id="l2")
+    assert judge_again(story.run("behind", window=None)) == 0
 
 
 def test_a_load_with_nothing_waiting_starts_no_java(story, monkeypatch):
