@@ -28,7 +28,7 @@ from marketlake.instants import Window, format_instant
 from marketlake.ledger.budget import SharedBudget
 from marketlake.ledger.feed_market import claim_market, lake_market
 from marketlake.ledger.instruments import instruments_of, instruments_refreshed_at, store_instruments
-from marketlake.ledger.runs import Run, create_run, newest_runs, run_named
+from marketlake.ledger.runs import Run, create_run, newest_runs, reopen_run, run_named
 from marketlake.pipeline.request import BY_HAND, RunRequest, check_request
 from marketlake.planning.request import Chosen, check_exchange, choose_series
 from marketlake.planning.window import window_of_run
@@ -43,6 +43,8 @@ INSTRUMENTS_ARE_FRESH_FOR = timedelta(days=1)
 # A symbol that a younger list lacks does not exist; an older list is refreshed once before it is said so.
 INSTRUMENTS_ARE_NEW_FOR = timedelta(hours=1)
 ASK_ADDRESS_SECONDS = 10.0
+# A run that is still `running` after this long was killed; opened again, it begins anew.
+LONGEST_PASS = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,10 @@ def new_run_id(kind: str = BY_HAND) -> str:
 
 
 def open_run(settings: Settings, connection: psycopg.Connection, opening: Opening) -> Run:
-    """Make the run and return it; a repeat with the same id returns the first one.
+    """Make the run and return it; a repeat with the same id returns the first one while that goes on.
+
+    A run that has ended, or that began more than a day ago, begins anew: what it was asked stays, its now and its
+    clock are today's. So a run that is cleared or reprocessed a week later sees the holes that are due by then.
 
     Raises:
         UsageError: the request cannot be: unknown names, a window off its rules, a lake of another market.
@@ -70,7 +75,7 @@ def open_run(settings: Settings, connection: psycopg.Connection, opening: Openin
     """
     known = None if opening.run_id is None else known_run(connection, opening.run_id)
     if known is not None:
-        return known
+        return _go_on(settings, connection, known)
     if opening.end is not None:
         _window(opening, None)
     has_window = opening.start is not None
@@ -82,14 +87,32 @@ def open_run(settings: Settings, connection: psycopg.Connection, opening: Openin
     draft = Run(run_id, opening.kind, None, request.mode, request.to_json(), at, timedelta(0))
     is_missed = _misses_a_symbol(settings, connection, draft, request)
     check_storage(settings)
-    meetings = [_meet_exchange(settings, connection, exchange, refresh=is_missed) for exchange in request.exchanges]
-    # The first exchange is the one whose clock a run may follow.
-    offset, ahead = meetings[0].offset, meetings[0].exchange_ahead
-    # What is closed is told by the exchange's clock (ING-06): a machine that is ahead must not ask for open candles.
-    now = datetime.now(UTC) + min(offset, ahead)
+    now, offset = _meet_exchanges(settings, connection, request, refresh=is_missed)
     run = replace(draft, window=_window(opening, now), now=now, clock_offset=offset)
     check_symbols(settings, connection, run, request)
     return create_run(connection, run)
+
+
+def _go_on(settings: Settings, connection: psycopg.Connection, known: Run) -> Run:
+    """Return a known run as it is, or begun anew where it has ended or is old."""
+    # Only a run's first step comes here, and its plan follows: so within one pass, retries included, now stays fixed.
+    if known.state == "running" and datetime.now(UTC) + known.clock_offset - known.now < LONGEST_PASS:
+        return known
+    check_storage(settings)
+    now, offset = _meet_exchanges(settings, connection, RunRequest.from_json(known.request))
+    return reopen_run(connection, known.run_id, now=now, clock_offset=offset)
+
+
+def _meet_exchanges(
+    settings: Settings, connection: psycopg.Connection, request: RunRequest, *, refresh: bool = False
+) -> tuple[datetime, timedelta]:
+    """Meet every exchange of the run; return the run's now and clock offset, by the first's, whose clock it may follow.
+
+    What is closed is told by the exchange's clock (ING-06): a machine that is ahead must not ask for open candles.
+    """
+    meetings = [_meet_exchange(settings, connection, exchange, refresh=refresh) for exchange in request.exchanges]
+    first = meetings[0]
+    return datetime.now(UTC) + min(first.offset, first.exchange_ahead), first.offset
 
 
 def check_symbols(settings: Settings, connection: psycopg.Connection, run: Run, request: RunRequest) -> None:

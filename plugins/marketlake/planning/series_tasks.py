@@ -184,7 +184,7 @@ def _tasks(
     pieces += [("rest", window, None) for window in rest]
     return [
         FetchTask(
-            task_id=_task_id(series, source, window, path, reason),
+            task_id=_task_id(context.run, series, source, window, path, reason),
             run_id=context.run.run_id,
             exchange=series.exchange,
             dataset=series.dataset.name,
@@ -200,9 +200,10 @@ def _tasks(
     ]
 
 
-def _task_id(series: Series, source: str, window: Window, path: str | None, reason: str) -> str:
+def _task_id(run: Run, series: Series, source: str, window: Window, path: str | None, reason: str) -> str:
     bounds = (format_instant(window.start), format_instant(window.end))
-    return hash_id(*series.market, source, *bounds, path or "", reason)[:16]
+    # A run that begins anew asks anew: what its earlier pass landed is no answer to a task of today.
+    return hash_id(*series.market, source, *bounds, path or "", reason, format_instant(run.now))[:16]
 
 
 def _check_source(series: Series, source: str) -> None:

@@ -45,6 +45,34 @@ def test_an_opened_run_keeps_its_now_and_window_when_it_is_opened_again(world, c
         world.set_clock("2025-03-05T06:00:00Z")
 
 
+def test_a_run_that_has_ended_begins_anew_when_it_is_opened_again(world, capsys):
+    """A day that is reprocessed later must see the holes that are due by then."""
+    hole = ["--dataset", "ohlcv", "--symbol", "ETH/USDT", "--timeframe", "15m"]
+    day = ["--start", "2025-03-03", "--end", "2025-03-04"]
+    first = step(capsys, "open_run", "reprocessed", *hole, *day)
+    before = step(capsys, "plan_fetches", "reprocessed")
+    with ledger.connect(load_settings()) as connection:
+        tasks = ledger.tasks_of(connection, "reprocessed")
+    step(capsys, "check_run", "reprocessed", code=1)
+    world.set_clock("2025-03-12T06:00:00Z")
+    try:
+        second = step(capsys, "open_run", "reprocessed", *hole, *day)
+        step(capsys, "plan_fetches", "reprocessed")
+        third = step(capsys, "open_run", "reprocessed", *hole, *day)
+    finally:
+        world.set_clock("2025-03-05T06:00:00Z")
+
+    assert (second["window"], second["mode"]) == (first["window"], first["mode"])
+    assert (first["now"][:10], second["now"][:10], third["now"]) == ("2025-03-05", "2025-03-12", second["now"])
+    with ledger.connect(load_settings()) as connection:
+        again = ledger.tasks_of(connection, "reprocessed")
+        assert ledger.run_named(connection, "reprocessed").state == "running"
+    assert len(again) == before["tasks"] == 1
+    # Asked of the same window, yet another task: what the earlier pass landed is no answer to it.
+    assert [task.window for task in again] == [task.window for task in tasks]
+    assert {task.task_id for task in again}.isdisjoint(task.task_id for task in tasks)
+
+
 def test_a_dry_run_saves_no_tasks_and_asks_for_no_data(world, capsys):
     capsys.readouterr()
     assert main(["run", *CANDLES, "--start", "2025-02-01", "--end", "2025-03-05", "--dry-run", "--json"]) == 0
@@ -104,7 +132,9 @@ def test_a_part_of_a_run_counts_for_its_parent(world, capsys):
     part = ["--start", "2025-02-27", "--end", "2025-02-28"]
     step(capsys, "open_run", "whole.20250227", "--kind", "backfill", "--parent", "whole", *CANDLES, *part)
     step(capsys, "plan_fetches", "whole.20250227")
-    assert "were never fetched" in step(capsys, "check_run", "whole", code=1)["error"]
+    failed = step(capsys, "check_run", "whole", code=1)["error"]
+    assert "were never fetched" in failed
+    assert "clear fetch_chunk 2025-02-27 and what follows it" in failed
 
 
 def test_ingest_needs_its_exchange_and_dataset(world, capsys):
