@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from marketlake.errors import ConfigError
-from marketlake.settings import Settings
+from marketlake.settings import Section, Settings
 
 POLL_SECONDS = 15.0
 ENDED = frozenset({"SUCCESS", "FAILED", "CANCELLED"})
@@ -34,13 +36,16 @@ class EmrJob:
 
 @dataclass(frozen=True)
 class EmrApplication:
-    """Where jobs run: the application, the role, the artifacts' `s3://` prefix, the longest time a job may take."""
+    """Where jobs run: the application, the role, the artifacts' `s3://` prefix, the longest time a job may take.
+
+    `environment` are the settings that a job reads, as variables of its driver; executors read none.
+    """
 
     application_id: str
     role_arn: str
     artifacts: str
     limit_minutes: int
-    environment: tuple[tuple[str, str], ...] = ()
+    environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @classmethod
     def of(cls, settings: Settings) -> EmrApplication:
@@ -62,6 +67,8 @@ class EmrApplication:
         environment = (
             ("MARKETLAKE__DELTA_LAKE__STORAGE_PATH", settings.lake_root),
             ("MARKETLAKE__AWS__REGION", settings.aws.region),
+            *section_variables("DATABASE", settings.database),
+            *section_variables("QUALITY", settings.quality),
         )
         limit = settings.orchestration.job_timeout_minutes
         return cls(application_id, role_arn, artifacts.rstrip("/"), limit, environment)
@@ -156,6 +163,15 @@ def client_token(identity: str, attempt: int) -> str:
     return hashlib.sha256(f"{identity}\x1f{attempt}".encode()).hexdigest()
 
 
+def section_variables(name: str, section: Section) -> tuple[tuple[str, str], ...]:
+    """Return a section of the settings as the variables that set it; keys without a value are left out."""
+    values = section.model_dump(mode="json", exclude_none=True).items()
+    return tuple(
+        (f"MARKETLAKE__{name}__{key.upper()}", value if isinstance(value, str) else json.dumps(value))
+        for key, value in values
+    )
+
+
 def submit_parameters(artifacts: str, environment: Sequence[tuple[str, str]]) -> str:
     """Return spark-submit's parameters: the library as a zip, its packages as an archive, the settings as variables."""
     python = "./environment/bin/python"
@@ -168,7 +184,5 @@ def submit_parameters(artifacts: str, environment: Sequence[tuple[str, str]]) ->
     }
     for name, value in environment:
         conf[f"spark.emr-serverless.driverEnv.{name}"] = value
-        conf[f"spark.executorEnv.{name}"] = value
-    return " ".join(
-        [f"--py-files {artifacts}/marketlake.zip", *(f"--conf {name}={value}" for name, value in conf.items())]
-    )
+    options = [part for name, value in conf.items() for part in ("--conf", f"{name}={value}")]
+    return shlex.join(["--py-files", f"{artifacts}/marketlake.zip", *options])

@@ -54,6 +54,7 @@ def load_bronze(*, needs: str = PLAN_TASK) -> SparkJobOperator:
     return SparkJobOperator(
         task_id="load_bronze",
         step="load_bronze",
+        prepare="prepare_load",
         job=LOAD_JOB,
         needs=needs,
         pool=BRONZE_WRITER,

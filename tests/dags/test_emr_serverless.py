@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import boto3
@@ -18,13 +19,15 @@ from marketlake_airflow.emr_serverless import (
     EmrJobError,
     EmrServerlessRun,
     client_token,
+    submit_parameters,
 )
 from marketlake_airflow.plan_operator import PLAN_KEY
 from marketlake_airflow.spark_operator import SparkJobOperator
-from tests.dags.conftest import TaskInstance, context_of
+from tests.dags.conftest import REPOSITORY, Library, TaskInstance, context_of
 
 APPLICATION = EmrApplication("app1", "arn:aws:iam::123456789012:role/spark", "s3://bucket/code", 60)
 JOB = EmrJob("spark_jobs/bronze/load.py", ("--run", "r1"), "load_bronze r1", "r1/load_bronze/-1")
+DRIVER = "spark.emr-serverless.driverEnv."
 SETTINGS = {
     "MARKETLAKE__SPARK__BACKEND": "emr_serverless",
     "MARKETLAKE__SPARK__EMR_APPLICATION_ID": "app1",
@@ -151,6 +154,39 @@ def test_the_settings_name_every_key_that_is_missing() -> None:
         EmrApplication.of(settings)
 
 
+def test_a_job_finds_the_database_and_the_rules_of_the_settings() -> None:
+    given = {
+        **SETTINGS,
+        "MARKETLAKE__DATABASE__EMBEDDED": "false",
+        "MARKETLAKE__DATABASE__HOST": "aurora.internal",
+        "MARKETLAKE__DATABASE__PORT": "5432",
+        "MARKETLAKE__DATABASE__PASSWORD": "it's a $ecret with spaces",
+        "MARKETLAKE__DATABASE__SSL_MODE": "require",
+        "MARKETLAKE__QUALITY__PRICE_BOUNDS": '[{"symbol": "ETH/USDT", "low": 10, "high": 20000}]',
+        "MARKETLAKE__DELTA_LAKE__STORAGE_PATH": "s3://lake",
+    }
+    settings = load_settings(environ=given)
+    application = EmrApplication.of(settings)
+
+    parts = shlex.split(submit_parameters(application.artifacts, application.environment))
+    confs = [part.split("=", 1) for part in parts if "=" in part]
+    driver = {name.removeprefix(DRIVER): value for name, value in confs if name.startswith(DRIVER)}
+    seen = load_settings(environ={name: value for name, value in driver.items() if name.startswith("MARKETLAKE")})
+
+    assert (seen.database, seen.quality, seen.lake_root) == (settings.database, settings.quality, "s3://lake")
+    assert "$ecret" not in repr(application)
+    assert not [name for name, _ in confs if name.startswith("spark.executorEnv.MARKETLAKE")]
+
+
+def test_the_profile_for_production_names_everything_that_a_job_needs() -> None:
+    wanted = ("DB_HOST", "DB_PASSWORD", "DB_READER_PASSWORD", "EMR_APPLICATION_ID", "EMR_EXECUTION_ROLE_ARN")
+    settings = load_settings(
+        REPOSITORY / "config" / "prod.yaml", environ={**dict.fromkeys(wanted, "x"), "EMR_ARTIFACTS_URI": "s3://code"}
+    )
+
+    assert EmrApplication.of(settings).artifacts == "s3://code"
+
+
 def _operator(monkeypatch: pytest.MonkeyPatch, service: Service) -> SparkJobOperator:
     from airflow.providers.amazon.aws.hooks.emr import EmrServerlessHook
 
@@ -158,7 +194,9 @@ def _operator(monkeypatch: pytest.MonkeyPatch, service: Service) -> SparkJobOper
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(EmrServerlessHook, "conn", service.client)
     monkeypatch.setattr("marketlake_airflow.emr_serverless.POLL_SECONDS", 0.0)
-    return SparkJobOperator(task_id="load_bronze", step="load_bronze", job=JOB.file, needs="plan_fetches")
+    return SparkJobOperator(
+        task_id="load_bronze", step="load_bronze", prepare="prepare_load", job=JOB.file, needs="plan_fetches"
+    )
 
 
 def _context() -> dict[str, Any]:
@@ -166,17 +204,32 @@ def _context() -> dict[str, Any]:
 
 
 def test_the_operator_submits_to_emr_where_the_settings_say_so(
-    monkeypatch: pytest.MonkeyPatch, service: Service
+    monkeypatch: pytest.MonkeyPatch, service: Service, library: Library
 ) -> None:
     operator = _operator(monkeypatch, service)
+    library.answer("prepare_load", {"waiting": 2, "judged_again": 1})
     service.stub.add_response("start_job_run", {"applicationId": "app1", "jobRunId": "job1", "arn": _arn("job1")})
     service.tells("job1", "RUNNING", "SUCCESS")
 
-    assert operator.execute(_context()) == {"job_run_id": "job1"}
+    assert operator.execute(_context()) == {"job_run_id": "job1", "manifests": 2, "judged_again": 1}
+    assert library.steps == ["prepare_load"]
 
 
-def test_a_failed_remote_job_is_tried_again(monkeypatch: pytest.MonkeyPatch, service: Service) -> None:
+def test_no_job_is_submitted_where_nothing_waits(
+    monkeypatch: pytest.MonkeyPatch, service: Service, library: Library
+) -> None:
     operator = _operator(monkeypatch, service)
+    library.answer("prepare_load", {"waiting": 0, "judged_again": 0})
+
+    assert operator.execute(_context()) == {"manifests": 0, "judged_again": 0}
+    service.stub.assert_no_pending_responses()
+
+
+def test_a_failed_remote_job_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, service: Service, library: Library
+) -> None:
+    operator = _operator(monkeypatch, service)
+    library.answer("prepare_load", {"waiting": 1, "judged_again": 0})
     service.stub.add_response("start_job_run", {"applicationId": "app1", "jobRunId": "job1", "arn": _arn("job1")})
     service.tells("job1", "RUNNING", "FAILED")
     service.cancels("job1")

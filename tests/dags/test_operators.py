@@ -130,7 +130,9 @@ def test_an_exchange_with_work_is_fetched_and_one_without_is_skipped(library: Li
 def test_a_load_works_only_for_a_run_with_a_plan(
     library: Library, plan: Any, outcome: type | None, steps: list[str]
 ) -> None:
-    operator = SparkJobOperator(task_id="load_bronze", step="load_bronze", job="job.py", needs="plan_fetches")
+    operator = SparkJobOperator(
+        task_id="load_bronze", step="load_bronze", prepare="prepare_load", job="job.py", needs="plan_fetches"
+    )
 
     assert _outcome(operator, _with_plan(plan)) is outcome
     assert library.steps == steps

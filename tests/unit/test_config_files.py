@@ -150,7 +150,14 @@ KEYS = {
 
 @pytest.mark.parametrize(("profile", "place"), [("local", 0), ("prod", 1)])
 def test_each_key_has_its_value_in_both_profiles(profile: str, place: int) -> None:
-    names = ("DB_HOST", "DB_PASSWORD", "DB_READER_PASSWORD", "EMR_APPLICATION_ID", "EMR_EXECUTION_ROLE_ARN")
+    names = (
+        "DB_HOST",
+        "DB_PASSWORD",
+        "DB_READER_PASSWORD",
+        "EMR_APPLICATION_ID",
+        "EMR_EXECUTION_ROLE_ARN",
+        "EMR_ARTIFACTS_URI",
+    )
     environ = {name: f"{name} of the environment" for name in names} if profile == "prod" else {}
     tree = load_settings(REPOSITORY / "config" / f"{profile}.yaml", environ=environ).model_dump()
 
@@ -163,6 +170,7 @@ def test_prod_yaml_takes_its_secrets_from_the_environment() -> None:
     environ = {
         "DB_HOST": "db.example", "DB_PASSWORD": "one", "DB_READER_PASSWORD": "two",
         "EMR_APPLICATION_ID": "app", "EMR_EXECUTION_ROLE_ARN": "arn:aws:iam::1:role/spark",
+        "EMR_ARTIFACTS_URI": "s3://code",
     }  # fmt: skip
     prod = load_settings(REPOSITORY / "config" / "prod.yaml", environ=environ)
 
@@ -175,5 +183,12 @@ def test_prod_yaml_names_every_unset_variable_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         load_settings(REPOSITORY / "config" / "prod.yaml", environ={})
 
-    for name in ("DB_HOST", "DB_PASSWORD", "DB_READER_PASSWORD", "EMR_APPLICATION_ID", "EMR_EXECUTION_ROLE_ARN"):
+    for name in (
+        "DB_HOST",
+        "DB_PASSWORD",
+        "DB_READER_PASSWORD",
+        "EMR_APPLICATION_ID",
+        "EMR_EXECUTION_ROLE_ARN",
+        "EMR_ARTIFACTS_URI",
+    ):
         assert name in str(caught.value)

@@ -42,6 +42,12 @@ def load_bronze(call: StepCall) -> dict[str, Any]:
     return {"manifests": len(waiting) - len(still), "judged_again": again}
 
 
+def prepare_load(call: StepCall) -> dict[str, Any]:
+    """Do what comes before a load that runs elsewhere: judge again as `load_bronze` does, and count what waits."""
+    again = judge_again(call)
+    return {"waiting": len(manifests_waiting(call.connection)), "judged_again": again}
+
+
 def run_spark_job(call: StepCall, job: str, *, is_bulk: bool = False) -> None:
     """Run a Spark job of this run as a process of its own; its output goes to standard error.
 

@@ -15,7 +15,7 @@ from marketlake.pipeline.building import dbt_marts, dbt_staging, dbt_test, merge
 from marketlake.pipeline.call import Step, StepCall
 from marketlake.pipeline.checking import check_run
 from marketlake.pipeline.fetching import ingest, ingest_all, plan_fetches
-from marketlake.pipeline.loading import load_bronze, validate_data_quality
+from marketlake.pipeline.loading import load_bronze, prepare_load, validate_data_quality
 from marketlake.pipeline.summary import summary
 from marketlake.pipeline.upkeep import mirror_ledger, optimize_delta_tables, refresh_grafana_dashboards
 from marketlake.settings import Settings
@@ -24,6 +24,7 @@ STEPS: dict[str, Step] = {
     "plan_fetches": plan_fetches,
     "ingest": ingest,
     "ingest_all": ingest_all,
+    "prepare_load": prepare_load,
     "load_bronze": load_bronze,
     "validate_data_quality": validate_data_quality,
     "publish_changes": publish_changes,
