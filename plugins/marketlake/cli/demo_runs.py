@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -32,8 +33,13 @@ TASKS = (
     "refresh_grafana_dashboards",
     "check_run",
 )
+# Longer than a scheduler on a busy machine goes without a heartbeat.
+SILENT_SECONDS = 120.0
+_ASK_HEALTH_SECONDS = 10.0
+_PAUSE_SECONDS = 1.0
 _CONFLICT = 409
 _DAG_SECONDS = 120.0
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,11 @@ def wait_for_dag(api: AirflowApi) -> None:
 def ask_for_days(api: AirflowApi, days: Sequence[datetime], *, at_once: int) -> None:
     """Ask Airflow for the daily runs of the days that did not succeed yet, and let it go on.
 
-    A backfill that is under way already is followed instead.
+    Airflow does one backfill of a DAG at a time. One that is under way over these days is followed instead, as after an
+    interrupted demo; one over other days is waited for.
+
+    Raises:
+        SetupError: Airflow's scheduler stopped, or the backfill that is in the way is paused.
     """
     request = {
         "dag_id": DAILY,
@@ -98,25 +108,106 @@ def ask_for_days(api: AirflowApi, days: Sequence[datetime], *, at_once: int) -> 
         "reprocess_behavior": "failed",
         "max_active_runs": at_once,
     }
+    while not _post(api, request):
+        active = active_backfill(api)
+        # Paused until here, so that the scheduler does not start its own run of the last day beside ours.
+        api.patch(f"/dags/{DAILY}", {"is_paused": False})
+        if active is None:
+            time.sleep(_PAUSE_SECONDS)
+            continue
+        if parse_instant(active["from_date"]) <= days[0] + RUN_HOUR and (
+            days[-1] + RUN_HOUR <= parse_instant(active["to_date"])
+        ):
+            return
+        _wait_for_backfill(api, active)
+    api.patch(f"/dags/{DAILY}", {"is_paused": False})
+
+
+def active_backfill(api: AirflowApi) -> dict[str, Any] | None:
+    """Return the backfill of the daily DAG that is under way, or None."""
+    answer = api.get("/backfills", dag_id=DAILY, order_by="-id", limit=20)
+    return next((dict(item) for item in answer["backfills"] if item["completed_at"] is None), None)
+
+
+class SchedulerWatch:
+    """Looks at the scheduler's heartbeat every few seconds; one that stays silent would let us wait for ever."""
+
+    def __init__(self, api: AirflowApi, *, patience_seconds: float = SILENT_SECONDS) -> None:
+        self._api = api
+        self._patience = patience_seconds
+        self._heard_at = self._asked_at = time.monotonic()
+
+    def check(self) -> None:
+        """Do nothing while the scheduler is alive, or was a short while ago.
+
+        Raises:
+            SetupError: it was not for longer than the patience.
+        """
+        now = time.monotonic()
+        if now - self._asked_at < min(_ASK_HEALTH_SECONDS, self._patience):
+            return
+        self._asked_at = now
+        state = self._api.health().get("scheduler") or "not reachable"
+        if state == "healthy":
+            self._heard_at = now
+        elif now - self._heard_at > self._patience:
+            raise SetupError(
+                f"Airflow's scheduler is {state} for {now - self._heard_at:.0f} s, so its runs do not go on; its log is"
+                " <MARKETLAKE_HOME>/logs/airflow/scheduler.log. Run make down, then make demo: it goes on from there"
+            )
+
+
+def _post(api: AirflowApi, request: dict[str, Any]) -> bool:
+    """Ask for the backfill; return False where another one is under way."""
     try:
         api.post("/backfills", request)
     except AirflowApiError as error:
         if error.status != _CONFLICT:
             raise
-    # Paused until now, so that the scheduler does not start its own run of the last day beside ours.
-    api.patch(f"/dags/{DAILY}", {"is_paused": False})
+        return False
+    return True
+
+
+def _wait_for_backfill(api: AirflowApi, active: dict[str, Any]) -> None:
+    watch, span = SchedulerWatch(api), f"{active['from_date'][:10]} … {active['to_date'][:10]}"
+    _LOG.info("waiting for Airflow's backfill %s over the runs of %s to end", active["id"], span)
+    while (current := active_backfill(api)) is not None and current["id"] == active["id"]:
+        if current["is_paused"]:
+            raise SetupError(
+                f"Airflow's backfill {active['id']} of {DAILY} over the runs of {span} is paused, and Airflow does one"
+                " at a time; unpause or cancel it in Airflow under Browse, Backfills, then run make demo again"
+            )
+        watch.check()
+        time.sleep(_PAUSE_SECONDS)
 
 
 def follow(
-    api: AirflowApi, days: Sequence[datetime], *, show: Callable[[list[DayRun]], None], pause: float = 1.0
+    api: AirflowApi,
+    days: Sequence[datetime],
+    *,
+    show: Callable[[list[DayRun]], None],
+    pause: float = 1.0,
+    patience_seconds: float = SILENT_SECONDS,
 ) -> list[DayRun]:
-    """Return the days' runs when all have ended; `show` sees them about once a second."""
+    """Return the days' runs when all have ended; `show` sees them about once a second.
+
+    Raises:
+        SetupError: Airflow's scheduler stopped, or a day has no run and no backfill is under way that would make it.
+    """
     done: dict[datetime, DayRun] = {}
+    watch = SchedulerWatch(api, patience_seconds=patience_seconds)
     while True:
         runs = _runs(api, days, done)
         show(runs)
         if all(run.is_done for run in runs):
             return runs
+        missing = [run.day for run in runs if not run.run_id]
+        if missing and len(done) + len(missing) == len(days) and active_backfill(api) is None:
+            raise SetupError(
+                f"Airflow made no run of {DAILY} for {', '.join(f'{day:%Y-%m-%d}' for day in missing)}: its backfill"
+                " ended without; look at it in Airflow under Browse, Backfills, then run make demo again"
+            )
+        watch.check()
         time.sleep(pause)
 
 
