@@ -32,6 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         module, arguments = parse(command, rest)
         log_to_stderr("debug" if is_debug else load_settings().logging.level)
         signal.signal(signal.SIGTERM, _end)
+        if command.asks_exchange:
+            from marketlake.cli.feed import join_feed
+
+            join_feed(os.environ)
         return int(module.execute(arguments, out))
     except SystemExit as end:  # argparse after --help
         return int(end.code or 0)

@@ -26,12 +26,13 @@ class CommandModule(Protocol):
 
 @dataclass(frozen=True)
 class Command:
-    """One command of `marketlake`."""
+    """One command of `marketlake`; one that asks the exchange needs a sandbox that feeds the home to run."""
 
     name: str
     module: str
     help: str
     reads_its_own_arguments: bool = False
+    asks_exchange: bool = False
 
     def load(self) -> CommandModule:
         """Import the module."""
@@ -45,19 +46,31 @@ class Command:
 COMMANDS = {
     command.name: command
     for command in (
-        Command("run", "run", "plan, fetch, load, audit and publish a window; --build goes on to gold"),
-        Command("plan", "plan", "show what a run would fetch; makes no data request"),
-        Command("step", "step", "one step of a run, as Airflow's tasks call it; `step build` builds silver and gold"),
+        Command(
+            "run", "run", "plan, fetch, load, audit and publish a window; --build goes on to gold", asks_exchange=True
+        ),
+        Command("plan", "plan", "show what a run would fetch; makes no data request", asks_exchange=True),
+        Command(
+            "step",
+            "step",
+            "one step of a run, as Airflow's tasks call it; `step build` builds silver and gold",
+            asks_exchange=True,
+        ),
         Command("coverage", "coverage", "what is there and what is missing, by market"),
         Command("gaps", "gaps", "each hole that was found, with cause and status"),
         Command("dlq", "dlq", "rejected rows and their reasons"),
         Command("tables", "tables", "the lake's tables and their history"),
         Command("sql", "sql", "query the lake through DuckDB"),
         Command("ledger", "ledger_mirror", "mirror the ledger into the lake"),
-        Command("doctor", "doctor", "check this machine: packages, Java, storage, database, exchange, clock"),
+        Command(
+            "doctor",
+            "doctor",
+            "check this machine: packages, Java, storage, database, exchange, clock",
+            asks_exchange=True,
+        ),
         Command("sandbox", "sandbox", "an exchange on this machine, made up or of recorded files", True),
         Command("demo", "demo", "set a lake up, load three days through Airflow and show the result"),
-        Command("up", "up", "start Airflow and the database and leave them running"),
+        Command("up", "up", "start Airflow and the database and leave them running", asks_exchange=True),
         Command("airflow", "airflow", "Airflow's own command line, such as `airflow backfill create`", True),
         Command("down", "down", "stop what marketlake started: Airflow, sandbox, database"),
     )

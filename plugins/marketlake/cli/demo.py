@@ -113,7 +113,9 @@ def _show_failures(server: AirflowServer, runs: Sequence[DayRun], out: Output) -
 
 def _show_addresses(server: AirflowServer, market: DemoMarket, seconds: float, out: Output) -> None:
     out.say(f"Done in {seconds:.0f} s on {'the real Binance' if market.is_live else market.name}. Look on:")
+    sandbox = f"{market.url}  (the sandbox; commands that need it start it again)"
     for text, address in (
+        *([] if market.is_live else [("exchange", sandbox)]),
         ("Airflow", f"{server.url}  (user admin, password {server.password})"),
         ("dbt docs", f"{server.url}/marketlake/dbt/"),
         ("data docs", f"{server.url}/marketlake/data_docs/"),

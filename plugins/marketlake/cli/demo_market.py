@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
-from marketlake.cli.airflow_files import HOST, ROOT
-from marketlake.cli.processes import RunFile, log_end, start_background, stop_background
-from marketlake.errors import OtherMarketError, SetupError, UnavailableError, UsageError
+from marketlake.cli.airflow_files import ROOT
+from marketlake.cli.feed import REACH_SECONDS, ensure_feed, forget_feed, read_feed
+from marketlake.errors import OtherMarketError, UnavailableError, UsageError
 from marketlake.instants import format_instant, parse_instant
 from marketlake.settings import Settings
 
@@ -27,19 +25,20 @@ SYNTHETIC = "synthetic:7"
 RECORDED_CONFIG = ROOT / "config" / "demo-recorded.yaml"
 # The recorded files overlap in the days before; the recorded exchange's clock begins here.
 RECORDED_CLOCK = parse_instant("2025-01-16T06:00:00Z")
-REACH_SECONDS = 3.0
-_START_SECONDS = 60.0
-_URLS = ("REST_URL", "FUTURES_REST_URL", "COINM_REST_URL", "ARCHIVE_URL")
 
 
 @dataclass(frozen=True)
 class DemoMarket:
-    """The market: its name as the lake knows it, why it was taken, and the variables that point marketlake at it."""
+    """The market: its name as the lake knows it, why it was taken, and the variables that point marketlake at it.
+
+    `url` is a sandbox's address.
+    """
 
     name: str
     why: str
     variables: Mapping[str, str] = field(default_factory=dict)
     now: datetime | None = None
+    url: str = ""
 
     @property
     def is_live(self) -> bool:
@@ -66,6 +65,7 @@ def choose_market(settings: Settings, *, wanted: str, known: str | None) -> Demo
     if name in ("auto", "live"):
         missing = unreachable(settings)
         if not missing:
+            forget_feed(settings.home)
             return DemoMarket("live", "the exchange answers")
         if name == "live":
             raise UnavailableError(
@@ -119,14 +119,12 @@ def _sandbox(settings: Settings, name: str, *, why: str, folder: Path | None = N
         # Its days are long past: nothing of today is to be scheduled.
         variables["AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE"] = "False"
         now = RECORDED_CLOCK
-    url = _start_sandbox(settings, arguments)
-    variables |= {f"MARKETLAKE__EXCHANGES__BINANCE__{part}": url for part in _URLS}
-    return DemoMarket(name, why, variables, now)
+    feed = ensure_feed(settings.home, name, arguments, variables)
+    return DemoMarket(name, why, feed.environment(), now, feed.url)
 
 
 def _recorded_folder(settings: Settings, folder: Path | None) -> Path:
-    _, memory = _memory(settings).read()
-    chosen = folder or os.environ.get("MARKETLAKE_TEST_DATA") or memory.get("data")
+    chosen = folder or os.environ.get("MARKETLAKE_TEST_DATA") or _remembered_folder(settings.home)
     if not chosen:
         raise UsageError("the recorded market needs its folder: MARKETLAKE_DEMO_MARKET=recorded:<folder>")
     path = Path(chosen).absolute()
@@ -135,56 +133,10 @@ def _recorded_folder(settings: Settings, folder: Path | None) -> Path:
     return path
 
 
-def _start_sandbox(settings: Settings, arguments: list[str]) -> str:
-    """Return the address of a running sandbox with these arguments; on its earlier port where that is free."""
-    run_file, memory = RunFile(settings.home / "run" / "sandbox.json"), _memory(settings)
-    processes, facts = run_file.read()
-    if processes and processes[0].find() and facts.get("arguments") == arguments:
-        return str(facts["url"])
-    stop_background(processes)
-    port = _free_port(memory.read()[1].get("port"))
-    log = settings.home / "logs" / "sandbox.log"
-    command = [sys.executable, "-m", "marketlake.cli", "sandbox", *arguments, "--port", str(port), "--json"]
-    process = start_background("sandbox", command, environment=os.environ, log=log)
-    url = f"http://{HOST}:{port}"
-    data = next((arguments[i + 1] for i, item in enumerate(arguments) if item == "--data"), None)
-    run_file.write([process], {"arguments": arguments, "url": url})
-    memory.write([], {"port": port, "data": data})
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        if _answers(f"{url}/api/v3/time"):
-            return url
-        if process.find() is None:
-            break
-        time.sleep(0.2)
-    stop_background([process])
-    raise SetupError(f"the sandbox exchange did not start; the end of {log}:\n{log_end(log)}")
-
-
-def _answers(url: str) -> bool:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(url, timeout=REACH_SECONDS):
-            return True
-    except OSError:
-        return False
-
-
-def _free_port(remembered: object) -> int:
-    for port in ([remembered] if isinstance(remembered, int) else []) + [0]:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise SetupError(f"no free port on {HOST}")
-
-
-def _memory(settings: Settings) -> RunFile:
-    """What outlives `marketlake down`: the sandbox's port and the recorded folder."""
-    return RunFile(settings.home / "demo.json")
+def _remembered_folder(home: Path) -> str | None:
+    known = read_feed(home)
+    arguments = known.arguments if known else ()
+    return next((value for name, value in pairwise(arguments) if name == "--data"), None)
 
 
 def today(market: DemoMarket) -> datetime:
