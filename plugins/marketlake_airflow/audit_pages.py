@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from marketlake_airflow.links import SITE_PREFIX
@@ -43,7 +44,7 @@ class AuditPage:
 def audit_pages(root: Path) -> list[AuditPage]:
     """Return the newest audits under the data docs' folder, newest first."""
     paths = sorted(root.glob("validations/*/*/*/*.html"), key=lambda path: path.parent.name, reverse=True)
-    return [_audit(root, path) for path in paths[:_MOST_AUDITS]]
+    return [_audit(root, path, path.stat().st_mtime_ns) for path in paths[:_MOST_AUDITS]]
 
 
 def audit_list(root: Path) -> str:
@@ -71,7 +72,9 @@ def readable(page: str) -> str:
     return re.sub(r"<head[^>]*>", lambda found: found[0] + _FALLBACK, with_logo, count=1)
 
 
-def _audit(root: Path, path: Path) -> AuditPage:
+@lru_cache(maxsize=2 * _MOST_AUDITS)
+def _audit(root: Path, path: Path, written_at: int) -> AuditPage:
+    # `written_at` is part of the key alone: a page is read once, and again when it was written anew.
     text = path.read_text(encoding="utf-8", errors="replace")
     found = _STATUS.search(text)
     return AuditPage(

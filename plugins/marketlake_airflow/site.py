@@ -1,7 +1,7 @@
 """Pages that the Airflow web server shows under /marketlake: dbt docs, data docs, dead-letter rows, coverage.
 
-The documents are files of `<MARKETLAKE_HOME>/docs`. The two pages ask the library by its command line, as a person
-would, and are shown to people who are logged in.
+The documents are files of `<MARKETLAKE_HOME>/docs`; two pages ask the library by its command line, as a person would.
+All of it is shown to people who are logged in: data docs hold values, dbt docs the whole schema.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ a{color:#0a5fb4}</style>"""
 
 def build_site() -> FastAPI:
     """Return the application that Airflow mounts."""
-    site = FastAPI(title="marketlake")
+    site = FastAPI(title="marketlake", dependencies=[Depends(require_login)], openapi_url=None)
     site.add_api_route("/", _index, response_class=HTMLResponse)
-    site.add_api_route("/dlq", _dead_letters, response_class=HTMLResponse, dependencies=[Depends(require_login)])
-    site.add_api_route("/coverage", _coverage, response_class=HTMLResponse, dependencies=[Depends(require_login)])
+    site.add_api_route("/dlq", _dead_letters, response_class=HTMLResponse)
+    site.add_api_route("/coverage", _coverage, response_class=HTMLResponse)
     site.add_api_route("/{name}", _into_folder, response_class=RedirectResponse)
     site.add_api_route("/{name}/{path:path}", _document)
     return site

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -49,20 +50,20 @@ def user(docs: Path, monkeypatch: pytest.MonkeyPatch) -> TestClient:
     return TestClient(pages.build_site(), follow_redirects=False)
 
 
-def test_the_first_page_names_all_others(visitor: TestClient) -> None:
-    text = visitor.get("/").text
+def test_the_first_page_names_all_others(user: TestClient) -> None:
+    text = user.get("/").text
 
     for name in ("/marketlake/dbt/", "/marketlake/data_docs/", "/marketlake/coverage", "/marketlake/dlq"):
         assert name in text
 
 
-def test_documents_are_served_from_the_home_folder(visitor: TestClient) -> None:
-    assert "models" in visitor.get("/dbt/").text
-    assert visitor.get("/dbt").headers["location"] == "/marketlake/dbt/"
+def test_documents_are_served_from_the_home_folder(user: TestClient) -> None:
+    assert "models" in user.get("/dbt/").text
+    assert user.get("/dbt").headers["location"] == "/marketlake/dbt/"
 
 
-def test_a_document_that_is_not_built_yet_says_so(visitor: TestClient) -> None:
-    answer = visitor.get("/dbt/other.html")
+def test_a_document_that_is_not_built_yet_says_so(user: TestClient) -> None:
+    answer = user.get("/dbt/other.html")
 
     assert (answer.status_code, "Not built yet" in answer.text) == (404, True)
 
@@ -86,45 +87,61 @@ def audits(docs: Path) -> Path:
     return root
 
 
-def test_the_data_docs_begin_with_a_list_of_the_audits_newest_first(audits: Path, visitor: TestClient) -> None:
-    text = visitor.get("/data_docs/").text
+def test_the_data_docs_begin_with_a_list_of_the_audits_newest_first(audits: Path, user: TestClient) -> None:
+    text = user.get("/data_docs/").text
 
     assert text.index("2025-01-03 03:04:05") < text.index("2025-01-02 03:04:05")
     assert '<td class="failed">Failed</td><td>17</td><td>2</td>' in text
     address = "/data_docs/validations/market_data_quality/ohlcv-1a/20250103T030405.000001Z/page.html"
     assert address in text
-    assert visitor.get(address).status_code == 200
+    assert user.get(address).status_code == 200
 
 
-def test_an_audits_page_can_be_read_without_another_server(audits: Path, visitor: TestClient) -> None:
+def test_an_audits_page_can_be_read_without_another_server(audits: Path, user: TestClient) -> None:
     [address, *_] = [path.relative_to(audits).as_posix() for path in audits.rglob("page.html")]
 
-    text = visitor.get(f"/data_docs/{address}").text
+    text = user.get(f"/data_docs/{address}").text
 
     assert text.index("<style>") < text.index("bootstrap.css"), "the page's own style wins where it can be had"
     assert "assets.example" not in text
     assert "/marketlake/data_docs/static/images/logo-long.png" in text
 
 
-def test_data_docs_without_an_audit_show_what_is_there(docs: Path, visitor: TestClient) -> None:
-    assert "Not built yet" in visitor.get("/data_docs/").text
+def test_data_docs_without_an_audit_show_what_is_there(docs: Path, user: TestClient) -> None:
+    assert "Not built yet" in user.get("/data_docs/").text
 
 
 @pytest.mark.parametrize("path", ["/dbt/..%2f..%2fsecret.txt", "/dbt/%2e%2e/%2e%2e/secret.txt", "/logs/", "/nothing"])
-def test_nothing_outside_the_documents_is_served(visitor: TestClient, path: str) -> None:
-    answer = visitor.get(path)
+def test_nothing_outside_the_documents_is_served(user: TestClient, path: str) -> None:
+    answer = user.get(path)
 
     assert answer.status_code == 404
     assert "secret" not in answer.text
 
 
-@pytest.mark.parametrize("path", ["/dlq", "/coverage"])
-def test_a_page_that_asks_the_library_needs_a_login(visitor: TestClient, library: Library, path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["/", "/dlq", "/coverage", "/dbt", "/dbt/", "/dbt/index.html", "/data_docs/", "/data_docs/page.html"]
+)
+def test_every_page_needs_a_login(visitor: TestClient, audits: Path, library: Library, path: str) -> None:
     answer = visitor.get(path)
 
     assert answer.status_code == 307
     assert answer.headers["location"].startswith("/auth/login?next=")
+    assert "models" not in answer.text
     assert library.calls == []
+
+
+def test_an_audit_is_read_once_and_again_when_it_was_written_anew(audits: Path, user: TestClient) -> None:
+    page = max(audits.rglob("page.html"))
+    first = user.get("/data_docs/").text
+    times = page.stat()
+    page.write_text(PAGE.replace(">17<", ">18<"))
+    os.utime(page, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert user.get("/data_docs/").text == first
+
+    os.utime(page, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
+
+    assert "<td>18</td>" in user.get("/data_docs/").text
 
 
 def test_coverage_is_shown_as_a_table_with_its_command(user: TestClient, library: Library) -> None:
