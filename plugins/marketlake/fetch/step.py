@@ -235,7 +235,10 @@ class _Fetch:
                 _LOG.error("%s %s %s failed: %s", task.market.symbol, task.timeframe, answer.window, answer.error)
         if time.monotonic() - self._said_at >= PROGRESS_SECONDS:
             self._said_at = time.monotonic()
-            _LOG.info("%s %s: %d of %d tasks done", self._exchange, self._dataset, self._done, self._total)
+            market = f"{task.market.symbol} {task.timeframe}".rstrip()
+            _LOG.info(
+                "%s %s: %d of %d tasks done, now %s", self._exchange, self._dataset, self._done, self._total, market
+            )
 
 
 def _not_answered(tasks: Sequence[FetchTask], earlier: Sequence[Manifest]) -> list[FetchTask]:

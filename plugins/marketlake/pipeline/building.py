@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -100,13 +100,18 @@ def build(
     run_id = run_id or new_run_id()
     run = known_run(connection, run_id) or create_run(connection, _run(connection, run_id))
     call = StepCall(settings, connection, run)
-    results = {"publish_changes": call_step("publish_changes", call)}
-    if is_full_refresh:
-        from marketlake.publish.dbt import open_full_refresh
+    try:
+        results = {"publish_changes": call_step("publish_changes", call)}
+        if is_full_refresh:
+            from marketlake.publish.dbt import open_full_refresh
 
-        open_full_refresh(connection, run_id=run_id)
-    if is_full_refresh or has_something_to_build(call):
-        results |= {step: call_step(step, call) for step in BUILD_STEPS}
+            open_full_refresh(connection, run_id=run_id)
+        if is_full_refresh or has_something_to_build(call):
+            results |= {step: call_step(step, call) for step in BUILD_STEPS}
+    except BaseException:
+        with suppress(psycopg.Error):  # a database that went away is what was raised
+            finish_run(connection, run_id, "failed")
+        raise
     finish_run(connection, run_id, "succeeded")
     return {"run_id": run_id, "is_built": "merge_gold" in results, "results": results}
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from marketlake.cli.feed import Feed, ensure_feed, join_feed, read_feed
+from marketlake.cli.feed import Feed, join_feed, read_feed
 from marketlake.cli.processes import RunFile
 from marketlake.embedded_postgres import PostgresAddress
 from marketlake.ledger import connect, lake_market
@@ -20,10 +22,6 @@ REST_URL = "MARKETLAKE__EXCHANGES__BINANCE__REST_URL"
 VARIABLES = {"MARKETLAKE__CLOCK__SOURCE": "exchange"}
 PLAN = ("run", "--dataset", "ohlcv", "--symbol", "BTC/USDT", "--timeframe", "1h", "--start", "2025-03-03",
         "--end", "2025-03-04", "--dry-run", "--json")  # fmt: skip
-
-
-def start(home: Path) -> Feed:
-    return ensure_feed(home, "synthetic:5", ["--market", "synthetic:5"], VARIABLES)
 
 
 def command(home: Path, *arguments: str, **environ: str) -> Done:
@@ -38,8 +36,10 @@ def is_running(home: Path) -> bool:
 @pytest.fixture
 def fed(home: Path, postgres: PostgresAddress) -> Iterator[Path]:
     """A home after a demo on a sandbox and `marketlake down`."""
-    start(home)
-    assert command(home, "down").code == 0
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        feed = Feed("synthetic:5", ("--market", "synthetic:5"), probe.getsockname()[1], VARIABLES)
+    (home / "market.json").write_text(json.dumps(asdict(feed)))
     yield home
     command(home, "down")
 
@@ -76,17 +76,16 @@ def test_what_the_environment_says_wins(fed: Path) -> None:
 def test_a_sandbox_whose_port_was_taken_moves_and_is_found_there(fed: Path) -> None:
     known = read_feed(fed)
     assert known is not None
-    environ = {"MARKETLAKE_HOME": str(fed)}
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", known.port))
         other.listen()
-        join_feed(environ)
+        assert command(fed, *PLAN).code == 0
 
     moved = read_feed(fed)
     assert moved is not None
     assert moved.port != known.port
-    assert load_settings(environ=environ).exchanges["binance"].rest_url == moved.url
+    assert moved.environment()[REST_URL] == moved.url
 
 
 @pytest.mark.parametrize("text", [None, "", "{}", '{"market": 1', "[1]"])
