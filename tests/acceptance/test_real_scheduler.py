@@ -35,17 +35,25 @@ CLOCK = "2025-03-06T06:00:00Z"
 DAYS = [datetime(2025, 3, day, tzinfo=UTC) for day in (2, 3, 4)]
 RUNS = f"/dags/{DAILY}/dagRuns"
 ONE_MORE_DAY = datetime(2025, 3, 5, tzinfo=UTC)
+KILLED_AFTER = ("plan_fetches", "ingest", "load_bronze", "publish_changes", "dbt_marts", "merge_gold")
+# After and before the days that the daily DAG loads.
+HOURS = {"start": "2025-03-06T00:00Z", "end": "2025-03-06T05:00Z"}
+EARLIER = {"start": "2025-02-27", "end": "2025-03-01"}
 SMALL = {
     "MARKETLAKE__EXCHANGES__BINANCE__SYMBOLS__OHLCV": '["BTC/USDT"]',
     "MARKETLAKE__EXCHANGES__BINANCE__SYMBOLS__FUNDING_RATES": '["BTC/USDT:USDT"]',
     "MARKETLAKE__EXCHANGES__BINANCE__TIMEFRAMES": '["1m", "1h"]',
 }
-# The library's command, except that a step whose crash point is written down is killed there, once.
+# The library's command, except that a step whose crash point is written down is killed there, once; and so is one that
+# is to be killed after its work, before its task hears of it.
 CRASHING_COMMAND = """#!/bin/sh
 if [ "$1" = step ] && [ -f "{folder}/$2" ]; then
   MARKETLAKE_CRASH_AT=$(cat "{folder}/$2")
   export MARKETLAKE_CRASH_AT
   rm "{folder}/$2"
+elif [ "$1" = step ] && rm "{folder}/$2.after" 2>/dev/null; then
+  "{command}" "$@" >/dev/null
+  kill -9 $$
 fi
 exec "{command}" "$@"
 """
@@ -59,14 +67,14 @@ class Platform:
     world: World
     crash_points: Path
 
-    def trigger(self, **conf: Any) -> str:
-        """Ask for a run of the daily DAG as its form does; return the run's id."""
-        answer = self.api.post(RUNS, {"logical_date": None, "conf": conf})
+    def trigger(self, dag_id: str = DAILY, **conf: Any) -> str:
+        """Ask for a run of a DAG as its form does; return the run's id."""
+        answer = self.api.post(f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})
         return str(answer["dag_run_id"])
 
-    def end_of(self, run_id: str) -> str:
+    def end_of(self, run_id: str, dag_id: str = DAILY) -> str:
         """Wait until a run ends and return its state."""
-        path = f"{RUNS}/{run_id}"
+        path = f"/dags/{dag_id}/dagRuns/{run_id}"
         wait_until(lambda: self.api.get(path)["state"] in ("success", "failed"), what=f"the end of {run_id}")
         return str(self.api.get(path)["state"])
 
@@ -75,9 +83,9 @@ class Platform:
         answer = self.api.get(f"{RUNS}/{run_id}/taskInstances", limit=100)
         return {str(item["task_id"]): item for item in answer["task_instances"]}
 
-    def state_of(self, run_id: str, task_id: str) -> str:
-        """Return the state of a task that is not mapped."""
-        return str(self.tasks_of(run_id)[task_id]["state"])
+    def waiting_for_retry(self, run_id: str) -> list[str]:
+        """Return the tasks of a run whose attempt failed and that wait for their next."""
+        return [task_id for task_id, item in self.tasks_of(run_id).items() if item["state"] == "up_for_retry"]
 
     def run_of_day(self, day: datetime) -> str:
         """Return the id of the day's run, which was asked for."""
@@ -185,19 +193,66 @@ def test_a_day_that_is_run_again_leaves_every_layer_as_it_was(platform: Platform
     assert platform.world.digests() == before
 
 
-def test_a_task_killed_and_cleared_leaves_what_an_undisturbed_run_leaves(
+def test_a_backward_backfill_from_the_command_line_may_process_again_what_succeeded(
+    platform: Platform, backfill: list[DayRun]
+) -> None:
+    before = platform.world.digests()
+    first, last = (format_instant(day + RUN_HOUR) for day in DAYS[:2])
+    asked = ("--dag-id", DAILY, "--from-date", first, "--to-date", last, "--max-active-runs", "2")
+
+    done = platform.world.command(
+        "airflow", "backfill", "create", *asked, "--run-backwards", "--reprocess-behavior", "completed"
+    )
+
+    assert done.code == 0, done.err
+    assert [platform.end_of(run.run_id) for run in backfill[:2]] == ["success"] * 2
+    [asked_for] = platform.api.get("/backfills", dag_id=DAILY, order_by="-id", limit=1)["backfills"]
+    assert asked_for["reprocess_behavior"] == "completed"
+    assert all(platform.tasks_of(run.run_id)["plan_fetches"]["try_number"] > 1 for run in backfill[:2])
+    assert platform.world.digests() == before
+
+
+def test_a_run_killed_after_each_step_and_cleared_leaves_what_an_undisturbed_one_leaves(
     platform: Platform, backfill: list[DayRun], make_world: MakeWorld, market: SyntheticMarket
 ) -> None:
     (platform.crash_points / "load_bronze").write_text("load.between_bronze_and_ledger")
+    for step in KILLED_AFTER:
+        (platform.crash_points / f"{step}.after").touch()
     ask_for_days(platform.api, [ONE_MORE_DAY], at_once=1)
 
     killed = platform.run_of_day(ONE_MORE_DAY)
-    wait_until(lambda: platform.state_of(killed, "load_bronze") == "up_for_retry", what="a killed load_bronze")
-    platform.clear(killed, "load_bronze")
+    for _ in range(len(KILLED_AFTER) + 1):
+        wait_until(lambda: bool(platform.waiting_for_retry(killed)), what="a killed task")
+        [task_id] = platform.waiting_for_retry(killed)
+        platform.clear(killed, task_id)
     [run] = follow(platform.api, [ONE_MORE_DAY], show=lambda runs: None)
 
+    assert list(platform.crash_points.iterdir()) == []
     assert (run.state, failed_tasks(run)) == ("success", [])
     assert platform.world.digests() == _undisturbed(make_world(market, CLOCK, **SMALL)).digests()
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "conf"),
+    [
+        ("bronze_ohlcv", HOURS),
+        ("bronze_funding_rates", HOURS),
+        ("backfill_market_data", {**EARLIER, "symbols": ["BTC/USDT"], "timeframes": ["1h"], "datasets": ["ohlcv"]}),
+        ("backfill_market_data", {**EARLIER, "symbols": ["BTC/USDT:USDT"], "datasets": ["funding_rates"]}),
+    ],
+)
+def test_each_other_dag_loads_its_window_and_run_again_changes_nothing(
+    platform: Platform, backfill: list[DayRun], dag_id: str, conf: dict[str, Any]
+) -> None:
+    platform.api.patch(f"/dags/{dag_id}", {"is_paused": False})
+    empty = platform.world.digests()
+
+    assert platform.end_of(platform.trigger(dag_id, **conf), dag_id) == "success"
+    once = platform.world.digests()
+    assert platform.end_of(platform.trigger(dag_id, **conf), dag_id) == "success"
+
+    assert once != empty
+    assert platform.world.digests() == once
 
 
 def free_port() -> int:
