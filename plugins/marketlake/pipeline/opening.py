@@ -251,10 +251,10 @@ def _check_addresses(section: Exchange, exchange: str, market: str) -> None:
     """Refuse a made-up market whose other addresses are not its own: real rows would get in between.
 
     Whoever feeds the lake, each answer is checked again when it comes; this tells of the mistake before anything is
-    fetched.
+    fetched. An address that does not answer gives no rows: what needs it fails, the rest goes on.
 
     Raises:
-        OtherMarketError: an address is another market's, or nobody's.
+        OtherMarketError: an address is another market's.
     """
     from marketlake.exchanges.connections import market_behind
     from marketlake.exchanges.http import LIVE
@@ -267,11 +267,10 @@ def _check_addresses(section: Exchange, exchange: str, market: str) -> None:
         if not address or urlsplit(address).netloc == rest:
             continue
         found = market_behind(address, timeout_seconds=min(section.request_timeout_seconds, ASK_ADDRESS_SECONDS))
-        if found != market:
+        if found not in (market, None):
             raise OtherMarketError(
-                f"exchanges.{exchange}.rest_url is the market {market!r}, but {key} is {address}, "
-                f"{'which does not answer' if found is None else f'the market {found!r}'}; set all addresses of "
-                f"exchanges.{exchange} to one market"
+                f"exchanges.{exchange}.rest_url is the market {market!r}, but {key} is {address}, the market "
+                f"{found!r}; set all addresses of exchanges.{exchange} to one market"
             )
 
 

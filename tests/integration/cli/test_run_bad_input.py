@@ -136,14 +136,19 @@ def test_addresses_of_two_markets_are_refused_before_the_lake_is_given_to_one(
     with fresh_database(postgres_server) as empty, Sandbox(SyntheticMarket(8)) as other:
         for name, value in environment_of(empty).items():
             monkeypatch.setenv(name, value)
-        for address, found in ((other.url, "the market 'synthetic:8'"), ("http://127.0.0.1:1", "does not answer")):
-            monkeypatch.setenv(f"MARKETLAKE__EXCHANGES__BINANCE__{key}", address)
-            assert main(["run", *CANDLES, *WINDOW]) == 2
-            text = said(capsys)
-            assert f"rest_url is the market 'synthetic:7', but {key.lower()} is {address}" in text
-            assert found in text
+        monkeypatch.setenv(f"MARKETLAKE__EXCHANGES__BINANCE__{key}", other.url)
+        assert main(["run", *CANDLES, *WINDOW]) == 2
+        text = said(capsys)
+        assert (
+            f"rest_url is the market 'synthetic:7', but {key.lower()} is {other.url}, the market 'synthetic:8'" in text
+        )
         with connect(load_settings()) as connection:
             assert lake_market(connection) is None
+
+
+def test_an_address_that_does_not_answer_stops_only_what_needs_it(world, monkeypatch):
+    monkeypatch.setenv("MARKETLAKE__EXCHANGES__BINANCE__FUTURES_REST_URL", "http://127.0.0.1:1")
+    assert main(["plan", *CANDLES, *WINDOW]) == 0
 
 
 def test_a_machine_that_is_ahead_of_the_exchange_does_not_ask_for_the_open_candle(
