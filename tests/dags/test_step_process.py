@@ -68,7 +68,7 @@ def test_stopping_ends_the_step_and_what_it_started(tmp_path: Path) -> None:
         step.run()
 
     stopper.join()
-    assert not _is_alive(int(note.read_text()))
+    assert _is_gone(int(note.read_text()))
 
 
 def test_a_step_does_not_outlive_its_killed_task(tmp_path: Path) -> None:
@@ -85,10 +85,7 @@ def test_a_step_does_not_outlive_its_killed_task(tmp_path: Path) -> None:
     parent.kill()
     parent.wait()
 
-    pid, deadline = int(note.read_text()), time.monotonic() + 10
-    while _is_alive(pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not _is_alive(pid)
+    assert _is_gone(int(note.read_text()))
 
 
 def test_nothing_of_airflows_environment_reaches_the_library() -> None:
@@ -104,6 +101,14 @@ def _wait_for(path: Path) -> None:
     deadline = time.monotonic() + 30
     while not (path.is_file() and path.read_text()) and time.monotonic() < deadline:
         time.sleep(0.02)
+
+
+def _is_gone(pid: int) -> bool:
+    """Whether a process that was sent a signal ends of it; that takes the kernel a moment."""
+    deadline = time.monotonic() + 10
+    while _is_alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not _is_alive(pid)
 
 
 def _is_alive(pid: int) -> bool:
