@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pyspark.errors import PySparkRuntimeError
 
 from marketlake import ledger
+from marketlake.datasets import OHLCV
 from spark_jobs.bronze import load
-from tests.landed import ETH, kline, window
+from spark_jobs.lib.delta_tables import bronze_spec, ensure_table
+from tests.landed import kline, window
 from tests.spark.lake import SparkLake
 
 DAY = window("2024-01-01", "2024-01-02")
@@ -44,30 +47,40 @@ def test_a_table_that_cannot_be_written_is_named_without_a_trace_and_loads_once_
     assert (again.appended_rows, len(lake.rows("ohlcv", "revision"))) == (24, 24)
 
 
-def test_a_full_disk_fails_the_manifest_in_words_and_a_repeat_loads_it(lake: SparkLake, tmp_path: Path) -> None:
+@pytest.fixture
+def small_disk(lake: SparkLake) -> Iterator[Path]:
+    """The bronze table of candles, made, on a disk of its own that has a megabyte."""
     table = Path(lake.settings.lake_root, "bronze", "ohlcv")
     table.mkdir(parents=True)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", str(table)], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(table)], capture_output=True)
     if mounted.returncode:
         pytest.skip("a disk that is full needs a mount, which this user may not make")
-    landing = lake.landing()
-    rows = [kline(DAY.start.replace(hour=n // 60, minute=n % 60), f"{100 + n / 7:.4f}", timeframe="1m")
-            for n in range(1_400)]  # fmt: skip
-    landing.rest(rows, DAY, timeframe="1m", market=ETH)
-    manifest = landing.seal()
     try:
-        assert lake.load((landing, manifest)) == []
-        state, why = lake.state(manifest)
-        assert (state, (why or "").partition(":")[0]) == (
-            "failed",
-            f"no space left on the disk of {lake.settings.lake_root}",
-        )
-        subprocess.run(["mount", "-o", "remount,size=64m", str(table)], check=True)
-        ledger.wait_again(lake.connection, [manifest.manifest_id])
-        (again,) = lake.drain()
-        assert (again.appended_rows, len(lake.rows("ohlcv", "revision"))) == (1_400, 1_400)
+        ensure_table(lake.settings.lake_root, bronze_spec(OHLCV))
+        yield table
     finally:
         subprocess.run(["umount", str(table)], check=True)
+
+
+def test_a_full_disk_fails_the_manifest_in_words_and_a_repeat_loads_it(lake: SparkLake, small_disk: Path) -> None:
+    landing = lake.landing()
+    landing.rest(HOURS, DAY)
+    manifest = landing.seal()
+    filler = small_disk / "filler"
+    with pytest.raises(OSError, match="No space left"):
+        filler.write_bytes(bytes(1 << 20))
+
+    assert lake.load((landing, manifest)) == []
+
+    state, why = lake.state(manifest)
+    assert (state, (why or "").partition(":")[0]) == (
+        "failed",
+        f"no space left on the disk of {lake.settings.lake_root}",
+    )
+    filler.unlink()
+    ledger.wait_again(lake.connection, [manifest.manifest_id])
+    (again,) = lake.drain()
+    assert (again.appended_rows, len(lake.rows("ohlcv", "revision"))) == (24, 24)
 
 
 def test_a_landed_file_that_the_system_cannot_read_is_damaged_and_the_others_load(
