@@ -1,9 +1,10 @@
 """The recorded market: a folder of recorded files served again, text for text.
 
-Under the folder: `klines/binance-spot|binance-um/<timeframe>/*.csv.gz`, `funding/binance-um/*.csv.gz`, the archive tree
-`archives/data/…`, and the instrument lists `rest/binance-spot/api_v3_exchangeInfo.json.gz` and
-`rest/binance-um/fapi_v1_exchangeInfo.json`. A field that was not recorded is null; a candle is given once it is closed,
-because the record holds no half candles. Archives are the recorded ones and nothing else.
+Under the folder: `klines/binance-spot|binance-um/<timeframe>/*.csv.gz`, `funding/binance-um/*.csv.gz`,
+`trades/binance-spot|binance-um/*.csv.gz`, the archive tree `archives/data/…`, and the instrument lists
+`rest/binance-spot/api_v3_exchangeInfo.json.gz` and `rest/binance-um/fapi_v1_exchangeInfo.json`. A field that was not
+recorded is null; a candle is given once it is closed, because the record holds no half candles. Archives are the
+recorded ones and nothing else.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pacsv
 
-from marketlake.errors import DataError, UsageError
+from marketlake.errors import UsageError
 from marketlake.sandbox import archives, instruments, tables
 from marketlake.sandbox.columns import integers, numbers
 from marketlake.sandbox.intervals import next_open
 from marketlake.sandbox.listings import SPOT, UM, Listing
 from marketlake.sandbox.market import KLINE_FIELDS, ArchivePath, Ask, KlineRow, Record
 from marketlake.sandbox.noise import Ints
+from marketlake.sandbox.recorded_files import FOLDERS, read_csv
+from marketlake.sandbox.recorded_trades import RecordedTrades
 
-_FOLDERS = {SPOT: "binance-spot", UM: "binance-um"}
 _LISTS = {SPOT: "rest/binance-spot/api_v3_exchangeInfo.json.gz", UM: "rest/binance-um/fapi_v1_exchangeInfo.json"}
 _WHOLE = ("open_time", "close_time", "count")  # JSON numbers, the others are texts
 _FUNDING_FIELDS = ("symbol", "funding_time", "funding_rate", "mark_price")
@@ -51,17 +52,18 @@ class RecordedMarket:
         self.folder = Path(folder)
         if not (self.folder / "klines").is_dir():
             raise UsageError(
-                f"the recorded market needs a folder with klines/, funding/, archives/, rest/; {self.folder} has none: "
-                "name it by --data or MARKETLAKE_TEST_DATA"
+                "the recorded market needs a folder with klines/, funding/, trades/, archives/, rest/; "
+                f"{self.folder} has none: name it by --data or MARKETLAKE_TEST_DATA"
             )
         self._files = _files_by_market(self.folder)
         self._funding_files = _funding_by_symbol(self.folder)
+        self._trades = RecordedTrades(self.folder)
         self._candles: dict[_CandleKey, tuple[Ints, Any]] = {}
         self._events: dict[str, list[Record]] = {}
         self._lock = threading.Lock()
         self._info = {venue: _read_list(self.folder / path) for venue, path in _LISTS.items()}
         self._add_missing_symbols()
-        self._listings = {venue: _listings(venue, self._info[venue]["symbols"]) for venue in _FOLDERS}
+        self._listings = {venue: _listings(venue, self._info[venue]["symbols"]) for venue in FOLDERS}
 
     def listings(self, venue: str) -> Mapping[str, Listing]:
         """Return the symbols of `spot` or `um`."""
@@ -90,15 +92,15 @@ class RecordedMarket:
         return events[-ask.limit :] if ask.start_ms is None else events[: ask.limit]
 
     def agg_trades(self, listing: Listing, ask: Ask) -> list[Record]:
-        """Return nothing: the recorded market serves candles and funding."""
-        return []
+        """Return a page of recorded aggregate trades, by id where `from_id` is given."""
+        return self._trades.page("aggTrades", listing, ask)
 
     def trades(self, listing: Listing, ask: Ask) -> list[Record]:
-        """Return nothing: the recorded market serves candles and funding."""
-        return []
+        """Return a page of recorded trades, by id where `from_id` is given."""
+        return self._trades.page("trades", listing, ask)
 
     def depth(self, listing: Listing, limit: int, now_ms: int) -> Record:
-        """Return an empty book: the recorded market serves candles and funding."""
+        """Return an empty book: none is recorded in this shape."""
         head: Record = {"lastUpdateId": now_ms // 100}
         return head | ({} if listing.venue == SPOT else {"E": now_ms, "T": now_ms}) | {"bids": [], "asks": []}
 
@@ -146,7 +148,7 @@ class RecordedMarket:
         key = (venue, symbol, interval)
         with self._lock:
             if key not in self._candles:
-                parts = [_read_csv(file, KLINE_FIELDS) for file in self._files.get(key, [])]
+                parts = [read_csv(file, KLINE_FIELDS) for file in self._files.get(key, [])]
                 whole = (
                     pa.concat_tables(parts)
                     if parts
@@ -159,7 +161,7 @@ class RecordedMarket:
     def _funding(self, symbol: str) -> list[Record]:
         with self._lock:
             if symbol not in self._events:
-                parts = [_read_csv(file, _FUNDING_FIELDS) for file in self._funding_files.get(symbol, [])]
+                parts = [read_csv(file, _FUNDING_FIELDS) for file in self._funding_files.get(symbol, [])]
                 rows = [row for part in parts for row in part.to_pylist()]
                 records = [
                     instruments.funding_record(symbol, row["funding_rate"], int(row["funding_time"]), row["mark_price"])
@@ -171,7 +173,7 @@ class RecordedMarket:
     def _add_missing_symbols(self) -> None:
         """Give a symbol that has recorded data an entry, shaped as one that was recorded."""
         recorded = {(venue, symbol) for venue, symbol, _ in self._files} | {(UM, name) for name in self._funding_files}
-        recorded |= _archived(self.folder)
+        recorded |= _archived(self.folder) | self._trades.markets()
         for venue, symbol in sorted(recorded):
             entries = self._info[venue]["symbols"]
             if any(one["symbol"] == symbol for one in entries):
@@ -183,7 +185,7 @@ class RecordedMarket:
 
 def _files_by_market(folder: Path) -> dict[_CandleKey, list[Path]]:
     found: dict[_CandleKey, list[Path]] = {}
-    for venue, name in _FOLDERS.items():
+    for venue, name in FOLDERS.items():
         for file in sorted((folder / "klines" / name).glob("*/*.csv.gz")):
             found.setdefault((venue, file.name.split("-")[0], file.parent.name), []).append(file)
     return found
@@ -191,7 +193,7 @@ def _files_by_market(folder: Path) -> dict[_CandleKey, list[Path]]:
 
 def _funding_by_symbol(folder: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
-    for file in sorted((folder / "funding" / _FOLDERS[UM]).glob("*-fundingRate-*.csv.gz")):
+    for file in sorted((folder / "funding" / FOLDERS[UM]).glob("*-fundingRate-*.csv.gz")):
         found.setdefault(file.name.split("-")[0], []).append(file)
     return found
 
@@ -203,20 +205,6 @@ def _archived(folder: Path) -> set[tuple[str, str]]:
         if path is not None:
             found.add((path.venue, path.symbol))
     return found
-
-
-def _read_csv(file: Path, names: tuple[str, ...]) -> Any:
-    """The file's columns as texts, an empty field as null."""
-    try:
-        return pacsv.read_csv(
-            str(file),
-            read_options=pacsv.ReadOptions(column_names=names, skip_rows=1),
-            convert_options=pacsv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True
-            ),
-        )
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"recorded file {file} cannot be read: {error}") from error
 
 
 def _read_list(file: Path) -> Record:

@@ -138,3 +138,14 @@ class TestRecorded:
         assert [(row["timestamp"], row["fundingRate"]) for row in rows] == [
             (1640995200006, 0.0001), (1641024000009, 0.0001),
         ]  # fmt: skip
+
+    def test_recorded_aggregate_trades_come(self, recorded: Sandbox) -> None:
+        exchange = pointed_at(recorded.url, ccxt.binance())
+        rows = exchange.fetch_trades("XRP/ETH", since=1570752000000, limit=3)
+        assert [(row["id"], row["timestamp"], row["side"], row["price"], row["amount"]) for row in rows] == [
+            ("13519807", 1570752011620, "sell", 0.00141342, 23.0),
+            ("13519808", 1570752011620, "sell", 0.00141266, 54.0),
+            ("13519809", 1570752017964, "sell", 0.00141266, 8.0),
+        ]
+        next_page = exchange.fetch_trades("XRP/ETH", limit=2, params={"fromId": 13519810})
+        assert [row["id"] for row in next_page] == ["13519810", "13519811"]

@@ -94,9 +94,7 @@ def test_a_market_that_was_not_recorded_has_no_rows(market: RecordedMarket) -> N
     assert market.klines(market.listings(SPOT)["BTCUSDT"], "4h", Ask(NOW)) == []
     assert market.klines(market.listings(SPOT)["LTCBTC"], "1h", Ask(NOW)) == []
     assert market.funding(market.listings(UM)["LTCUSDT"], Ask(NOW)) == []
-    listing = market.listings(SPOT)["BTCUSDT"]
-    assert (market.trades(listing, Ask(NOW)), market.agg_trades(listing, Ask(NOW))) == ([], [])
-    assert market.depth(listing, 5, NOW)["bids"] == []
+    assert market.depth(market.listings(SPOT)["BTCUSDT"], 5, NOW)["bids"] == []
 
 
 def test_archives_are_the_recorded_files_and_nothing_else(market: RecordedMarket, recorded_data: Path) -> None:
