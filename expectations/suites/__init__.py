@@ -9,6 +9,7 @@ import great_expectations as gx
 
 from expectations.suites.funding_rates_quality import create_funding_rates_suite
 from expectations.suites.market_data_quality import create_market_data_suite
+from expectations.suites.trades_quality import create_trades_suite
 from marketlake.datasets import DATASETS, Dataset
 from marketlake.errors import UnknownNameError, one_of
 from marketlake.settings import Quality
@@ -16,6 +17,7 @@ from marketlake.settings import Quality
 SUITES = {
     "market_data_quality": create_market_data_suite,
     "funding_rates_quality": create_funding_rates_suite,
+    "trades_quality": create_trades_suite,
 }
 
 
@@ -35,4 +37,11 @@ def dataset_of_suite(name: str) -> Dataset:
     return next(dataset for dataset in DATASETS.values() if dataset.suite == name)
 
 
-__all__ = ["SUITES", "create_funding_rates_suite", "create_market_data_suite", "dataset_of_suite", "suite_named"]
+__all__ = [
+    "SUITES",
+    "create_funding_rates_suite",
+    "create_market_data_suite",
+    "create_trades_suite",
+    "dataset_of_suite",
+    "suite_named",
+]

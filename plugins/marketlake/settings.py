@@ -105,6 +105,7 @@ class Symbols(Section):
 
     ohlcv: tuple[str, ...] = ("BTC/USDT", "ETH/USDT")
     funding_rates: tuple[str, ...] = ("BTC/USDT:USDT", "ETH/USDT:USDT")
+    trades: tuple[str, ...] = ("BTC/USDT", "ETH/USDT")
 
 
 class Exchange(Section):

@@ -27,6 +27,7 @@ from spark_jobs.audit.verdicts import MarketCounts
 from spark_jobs.bronze import dead_letters, findings, ranges
 from spark_jobs.bronze.context import LoadContext, LoadTask, WaitingManifest, load_task
 from spark_jobs.bronze.findings import Keys
+from spark_jobs.bronze.id_gaps import id_gaps
 from spark_jobs.bronze.landed_rows import KEPT
 from spark_jobs.bronze.reference import existing_rows, late_agreements, market_hulls
 from spark_jobs.bronze.reissues import Gone, gone_from_reissued
@@ -249,13 +250,13 @@ def _keys(batch: _Batch, revised: Revised, gone: Gone, dataset: Dataset) -> Keys
     time = dataset.time_column
     rejected = ranges.times_by_answer(batch.rejected, time) if batch.rejected_rows else {}
     accepted = ranges.times_by_answer(batch.accepted, time) if batch.accepted_rows else {}
+    missing = id_gaps(batch.accepted.unionByName(batch.rejected), dataset, batch.task.manifest.answers)
+    keys = Keys(accepted, rejected, changed=accepted, retracted=gone.retracted, missing=missing)
     if not revised.kept:
-        return Keys(accepted, rejected, changed=accepted, retracted=gone.retracted)
+        return keys
     changed = ranges.times_by_answer(revised.observed.where("is_changed"), time)
     withdrawn = ranges.times_by_answer(revised.observed.where("is_withdrawn"), time)
-    return findings.with_withdrawn(
-        Keys(accepted, rejected, changed, retracted=gone.retracted), withdrawn, batch.task.manifest.answers
-    )
+    return findings.with_withdrawn(replace(keys, changed=changed), withdrawn, batch.task.manifest.answers)
 
 
 def _revised(context: LoadContext, batch: _Batch, existing: DataFrame | None, sources: Sequence[str]) -> Revised:

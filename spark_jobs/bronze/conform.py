@@ -83,7 +83,8 @@ def conformed_columns(dataset: Dataset) -> list[str]:
 def digest_sql(dataset: Dataset, prefix: str = "") -> str:
     """Return the expression of a row's digest: `v1:` and 32 hex digits over its values by name, nulls left out.
 
-    Decimals are written without zeros at their end, instants as microseconds since 1970.
+    Decimals are written without zeros at their end, instants as microseconds since 1970, cut to milliseconds: archives
+    and REST state the same instant in different units.
     """
     parts = []
     for column in dataset.value_columns:
@@ -92,7 +93,7 @@ def digest_sql(dataset: Dataset, prefix: str = "") -> str:
         if column.type is ColumnType.DECIMAL:
             written = f"trim(trailing '.' from trim(trailing '0' from {written}))"
         elif column.type is ColumnType.INSTANT:
-            written = f"cast(unix_micros({name}) as string)"
+            written = f"cast(unix_millis({name}) * 1000 as string)"
         parts.append(f"concat('{column.name}=', {written})")
     return f"concat('v1:', left(sha2(concat_ws('|', {', '.join(parts)}), 256), 32))"
 

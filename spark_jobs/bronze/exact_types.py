@@ -41,6 +41,13 @@ def whole_numbers(values: pa.Array) -> pa.Array:
     return pc.utf8_ltrim(kept, "+").cast(pa.int64())
 
 
+def booleans(values: pa.Array) -> pa.Array:
+    """Return true and false of the texts, in any case; null where a text is neither."""
+    lower = pc.utf8_lower(values)
+    is_known = pc.is_in(lower, value_set=pa.array(["true", "false"]))
+    return pc.if_else(is_known, pc.equal(lower, "true"), pa.scalar(None, pa.bool_()))
+
+
 def cut_to_milliseconds(values: pa.Array) -> pa.Array:
     """Return the instants without their digits below the millisecond."""
     counts = values.cast(pa.int64())

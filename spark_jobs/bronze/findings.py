@@ -11,7 +11,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from marketlake import ledger
-from marketlake.datasets import SOURCE_PRECEDENCE
+from marketlake.datasets import SOURCE_PRECEDENCE, ColumnType
+from marketlake.datasets import Column as DatasetColumn
 from marketlake.exchanges.registry import exchange_named
 from marketlake.instants import DAY, EARLIEST, Window, parse_instant
 from marketlake.ledger import Agreement, Change, Disagreement, Fact, LoadedArchive
@@ -19,6 +20,7 @@ from marketlake.work import Answer
 from spark_jobs.bronze import ranges
 from spark_jobs.bronze.context import LoadContext, LoadTask
 from spark_jobs.bronze.ranges import NONE, Times
+from spark_jobs.bronze.revisions import comparable
 
 MOST_DISAGREEMENTS = 10_000
 _log = logging.getLogger("marketlake.load")
@@ -29,7 +31,8 @@ class Keys:
     """Key times by answer number: of accepted rows, of rejected ones, of those that changed bronze.
 
     `withdrawn` are the accepted ones that their source retracted later. `retracted` are ranges by (symbol, timeframe,
-    source) of which the source's newest word is a retraction, by this load or an earlier one.
+    source) of which the source's newest word is a retraction, by this load or an earlier one. `missing` are the ranges,
+    by answer number, in which the exchange's ids jump.
     """
 
     accepted: Mapping[int, Times] = field(default_factory=dict)
@@ -37,6 +40,7 @@ class Keys:
     changed: Mapping[int, Times] = field(default_factory=dict)
     withdrawn: Mapping[int, Times] = field(default_factory=dict)
     retracted: Mapping[tuple[str, str, str], list[Window]] = field(default_factory=dict)
+    missing: Mapping[int, list[Window]] = field(default_factory=dict)
 
     def agreed(self, answer_no: int) -> Times:
         """Return the times whose rows told nothing new."""
@@ -68,6 +72,7 @@ def facts(context: LoadContext, task: LoadTask, keys: Keys, refused: Sequence[st
             answer,
             ranges.ranges(keys.accepted.get(number, NONE), step) if dataset.has_timeframes else [],
             ranges.ranges(_rejected_alone(keys, number, step if dataset.has_timeframes else None), step),
+            missing=keys.missing.get(number, []),
             exchange=exchange,
             dataset=dataset,
             now=task.manifest.now,
@@ -129,7 +134,7 @@ def disagreements(observed: DataFrame, context: LoadContext, task: LoadTask) -> 
     dataset = context.dataset
     if "other" not in observed.columns:
         return ()
-    compared = [column.name for column in dataset.value_columns if not column.is_nullable]
+    compared = [column for column in dataset.value_columns if not column.is_nullable]
     timeframe = F.col("timeframe") if dataset.has_timeframes else F.lit("")
     differs = observed.where("is_changed and other is not null and not other.is_retracted").select(
         "symbol",
@@ -141,11 +146,11 @@ def disagreements(observed: DataFrame, context: LoadContext, task: LoadTask) -> 
             F.array(
                 *(
                     F.struct(
-                        F.lit(name).alias("field"),
-                        _exact(f"{name}").alias("value"),
-                        _exact(f"other.{name}").alias("other_value"),
+                        F.lit(column.name).alias("field"),
+                        _exact(column, column.name).alias("value"),
+                        _exact(column, f"other.{column.name}").alias("other_value"),
                     )
-                    for name in compared
+                    for column in compared
                 )
             )
         ).alias("pair"),
@@ -242,5 +247,8 @@ def _joined(windows: Sequence[Window]) -> list[Window]:
     return result
 
 
-def _exact(name: str) -> Column:
-    return F.expr(f"trim(trailing '.' from trim(trailing '0' from cast({name} as string)))")
+def _exact(column: DatasetColumn, name: str) -> Column:
+    written = comparable(name, column).cast("string")
+    if column.type is not ColumnType.DECIMAL:
+        return written
+    return F.rtrim(F.rtrim(written, F.lit("0")), F.lit("."))

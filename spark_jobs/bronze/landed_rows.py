@@ -18,7 +18,15 @@ from marketlake.exchanges.registry import exchange_named
 from marketlake.instants import EARLIEST
 from marketlake.timeframes import timeframe_length
 from marketlake.work import Answer, LandedFile
-from spark_jobs.bronze.exact_types import INSTANT, cut_to_milliseconds, decimals, nearest_minute, texts, whole_numbers
+from spark_jobs.bronze.exact_types import (
+    INSTANT,
+    booleans,
+    cut_to_milliseconds,
+    decimals,
+    nearest_minute,
+    texts,
+    whole_numbers,
+)
 
 # What becomes of a row: judged with the others, equal to the one before it, not in the answer's window, still open.
 KEPT, COLLAPSED, OUTSIDE, OPEN = "kept", "collapsed", "outside", "open"
@@ -101,6 +109,7 @@ def _typed(dataset: Dataset, source: LandedSource, raw: pa.RecordBatch) -> pa.Re
         if column.is_nullable:
             unreadable = _noted(unreadable, is_lost, column.name)
     columns |= _times(dataset, source, raw)
+    columns |= {name: texts(raw.column(name)) for name in dataset.key if name not in columns}
     for name in ("received_at", "source_ref", "source_position", "raw_payload"):
         columns[name] = raw.column(name)
     columns["unreadable"] = unreadable
@@ -130,8 +139,16 @@ def _value(column: Column, raw: pa.Array) -> tuple[pa.Array, pa.Array]:
     if column.type is ColumnType.INSTANT:
         return cut_to_milliseconds(raw), pa.repeat(False, len(raw))
     given = texts(raw)
-    values = decimals(given) if column.type is ColumnType.DECIMAL else whole_numbers(given)
+    values = _READERS[column.type](given)
     return values, pc.and_(pc.is_valid(given), pc.is_null(values))
+
+
+_READERS = {
+    ColumnType.DECIMAL: decimals,
+    ColumnType.INTEGER: whole_numbers,
+    ColumnType.BOOLEAN: booleans,
+    ColumnType.TEXT: texts,
+}
 
 
 def _noted(unreadable: pa.Array, is_lost: pa.Array, name: str) -> pa.Array:
@@ -146,6 +163,8 @@ def _times(dataset: Dataset, source: LandedSource, raw: pa.RecordBatch) -> dict[
         opened = raw.column(dataset.time_column)
         length = pa.scalar(timeframe_length(source.answer.timeframe), pa.duration("us"))
         return {dataset.time_column: opened, "close_time": pc.add(opened, length)}
+    if dataset.time_column in raw.schema.names:
+        return {dataset.time_column: raw.column(dataset.time_column)}
     exact = raw.column(f"{dataset.time_column}_raw")
     columns = {f"{dataset.time_column}_raw": exact, dataset.time_column: nearest_minute(exact)}
     hours = "funding_interval_hours"

@@ -15,7 +15,8 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.window import WindowSpec
 
-from marketlake.datasets import SOURCE_PRECEDENCE, Dataset
+from marketlake.datasets import SOURCE_PRECEDENCE, ColumnType, Dataset
+from marketlake.datasets import Column as DatasetColumn
 from marketlake.datasets.current import source_rank_sql
 
 # What the batch's rows need beside the dataset's columns to be put in order.
@@ -177,11 +178,16 @@ def _differs_from_known(dataset: Dataset, source: str) -> Column:
     from_own = F.col("own.is_retracted") | (F.col("own.digest") != F.col("digest"))
     is_reference = (F.col("other.rank") <= rank) & ~F.col("other.is_retracted")
     different = [
-        F.coalesce(F.col(f"other.{column.name}") != F.col(column.name), F.lit(False))
+        F.coalesce(comparable(f"other.{column.name}", column) != comparable(column.name, column), F.lit(False))
         for column in dataset.value_columns
     ]
     from_other = ~is_reference | reduce(lambda left, right: left | right, different)
     return F.when(F.col("own").isNotNull(), from_own).otherwise(F.coalesce(from_other, F.lit(True)))
+
+
+def comparable(name: str, column: DatasetColumn) -> Column:
+    """Return a value as it is compared between sources: instants to the millisecond, as in the digest."""
+    return F.unix_millis(name) if column.type is ColumnType.INSTANT else F.col(name)
 
 
 def _agreed_again(compared: DataFrame, existing: DataFrame, agreements: DataFrame, dataset: Dataset) -> DataFrame:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from marketlake.datasets.columns import SOURCE_PRECEDENCE, Column, ColumnType, Dataset
 from marketlake.datasets.funding_rates import FUNDING_RATES
 from marketlake.datasets.ohlcv import OHLCV
+from marketlake.datasets.trades import TRADES
 from marketlake.errors import UnknownNameError, one_of
 
-DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in (OHLCV, FUNDING_RATES)}
+DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in (OHLCV, FUNDING_RATES, TRADES)}
 
 
 def dataset_named(name: str) -> Dataset:
@@ -26,6 +27,7 @@ __all__ = [
     "FUNDING_RATES",
     "OHLCV",
     "SOURCE_PRECEDENCE",
+    "TRADES",
     "Column",
     "ColumnType",
     "Dataset",

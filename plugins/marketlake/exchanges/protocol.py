@@ -33,11 +33,15 @@ class Response:
 
 @dataclass(frozen=True)
 class Page:
-    """One page of a dataset and where the next one starts; `next_since` is None when the page has no rows."""
+    """One page of a dataset and where the next one starts; `next_since` is None when there is none.
+
+    `next_id` is the id that the next page starts with, where the exchange pages by id: an instant may have many rows.
+    """
 
     response: Response
     row_count: int
     next_since: datetime | None
+    next_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,8 @@ class ExchangeClient(Protocol):
         """Return the window cut into parts that one page can hold."""
         ...
 
-    def page(self, dataset: str, market: Market, *, timeframe: str, window: Window) -> Page:
-        """Return the first page of rows inside the window.
+    def page(self, dataset: str, market: Market, *, timeframe: str, window: Window, from_id: str | None = None) -> Page:
+        """Return the first page of rows inside the window, or from an id on, which may go past the window's end.
 
         Raises:
             MarketRefusedError: the exchange refuses this market or these parameters.

@@ -51,7 +51,7 @@ BINANCE = ExchangeEntry(
     exchange="binance",
     capabilities=Capabilities(
         market_types=("spot", "perpetual", "future"),
-        sources=MappingProxyType({"ohlcv": ("archive", "rest"), "funding_rates": ("archive", "rest")}),
+        sources=MappingProxyType(dict.fromkeys(("ohlcv", "funding_rates", "trades"), ("archive", "rest"))),
         timeframes=TIMEFRAMES,
         page_rows=MappingProxyType(
             {
@@ -59,6 +59,7 @@ BINANCE = ExchangeEntry(
                 ("ohlcv", "perpetual"): 1500,
                 ("ohlcv", "future"): 1500,
                 ("funding_rates", "perpetual"): 1000,
+                **{("trades", market_type): 1000 for market_type in ("spot", "perpetual", "future")},
             }
         ),
         weight_scopes=("spot", "usdm", "usdm_funding"),

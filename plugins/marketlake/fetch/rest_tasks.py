@@ -137,16 +137,16 @@ def _usable_pages(source: RestSource, task: FetchTask, window: Window) -> list[P
 
 def _pages(source: RestSource, task: FetchTask, window: Window) -> list[Page]:
     """Ask until the window's end; a page that ends early is followed by one that starts after its last row."""
-    pages, since = list[Page](), window.start
+    pages, since, from_id = list[Page](), window.start, None
     while since < window.end:
         part = Window(since, window.end)
-        page = source.client.page(task.dataset, task.market, timeframe=task.timeframe, window=part)
+        page = source.client.page(task.dataset, task.market, timeframe=task.timeframe, window=part, from_id=from_id)
         pages.append(page)
         if page.next_since is None:
             break
-        if page.next_since <= since:
+        if page.next_since < since or (page.next_since == since and page.next_id in (None, from_id)):
             raise DataError(f"{page.response.url} gave only rows before its start; the exchange ignores startTime")
-        since = page.next_since
+        since, from_id = page.next_since, page.next_id
     return pages
 
 

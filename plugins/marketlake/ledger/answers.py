@@ -24,6 +24,7 @@ def facts_of_answer(
     exchange: str,
     dataset: Dataset,
     now: datetime,
+    missing: Sequence[Window] = (),
     calendar: Sequence[Outage] = (),
     omits_empty_candles: bool = False,
     attempts_before_unfillable: int = 3,
@@ -32,7 +33,8 @@ def facts_of_answer(
     """Return facts that tile the answer's window: one per contiguous range of one state.
 
     `present` and `rejected` are the ranges of accepted and of dead-letter rows, a candle's from open to close, an
-    event's a minute; where both claim a range, it is present. `now` is the run's. A window off the candles' grid is
+    event's a minute; where both claim a range, it is present. In `missing` ranges the exchange's ids say that events
+    were left out. `now` is the run's. A window off the candles' grid is
     taken as the candles that open in it. An absent archive says nothing about its market: no facts. `rules_version` is
     noted with rejected ranges, so that other rules open them again.
     """
@@ -45,7 +47,8 @@ def facts_of_answer(
     if answer.status != "answered":
         return [maker.fact(window, "failed", cause=FETCH_FAILED, retry_at=now)]
     bad = _inside(rejected, window)
-    good = window.minus(bad) if dataset.grain == "event" else _inside(present, window)
+    lost = _inside(missing, window)
+    good = window.minus([*bad, *lost]) if dataset.grain == "event" else _inside(present, window)
     facts = [maker.fact(piece, "present") for piece in good]
     for hole in window.minus(good):
         facts += maker.hole(hole, bad, calendar, omits_empty_candles)

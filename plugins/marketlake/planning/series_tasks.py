@@ -93,7 +93,7 @@ def _plan_whole_window(
         parts, rest = [], [wanted.clipped]
     else:
         parts, rest = archives.split([wanted.clipped])
-    ranges = rest_windows(rest, step=series.step, page_rows=_page_rows(series))
+    ranges = _rest_windows(series, rest)
     return wanted, _tasks(context, series, parts, ranges, reason=reason, may_fall_back=context.source is None)
 
 
@@ -132,7 +132,7 @@ def _plan_what_is_missing(
     rest = with_look_back(series, rest, watermark=watermark, tiles=earlier)
     tasks = _tasks(context, series, parts, [], reason="new")
     tasks += _tasks(context, series, hole_parts, [], reason="hole")
-    ranges = rest_windows([*rest, *hole_rest], step=series.step, page_rows=_page_rows(series))
+    ranges = _rest_windows(series, [*rest, *hole_rest])
     for piece in ranges:
         is_new = any(piece.overlap(new) for new in rest)
         tasks += _tasks(context, series, [], [piece], reason="new" if is_new else "hole")
@@ -210,6 +210,11 @@ def _check_source(series: Series, source: str) -> None:
     offered = exchange_named(series.exchange).capabilities.sources[series.dataset.name]
     if source not in offered:
         raise UsageError(one_of(f"the source of {series.dataset.name} at {series.exchange}", source, offered))
+
+
+def _rest_windows(series: Series, windows: Sequence[Window]) -> list[Window]:
+    longest = series.dataset.longest_rest_range
+    return rest_windows(windows, step=series.step, page_rows=_page_rows(series), longest=longest)
 
 
 def _page_rows(series: Series) -> int:

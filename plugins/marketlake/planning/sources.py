@@ -141,14 +141,16 @@ def periods_of(window: Window, period: str) -> list[Window]:
     return spans
 
 
-def rest_windows(windows: Sequence[Window], *, step: timedelta | None, page_rows: int) -> list[Window]:
-    """Return REST ranges with as few requests as possible, in order.
+def rest_windows(
+    windows: Sequence[Window], *, step: timedelta | None, page_rows: int, longest: timedelta | None = None
+) -> list[Window]:
+    """Return REST ranges with as few requests as possible, in order, those of events at most `longest`.
 
     Neighbours are read as one range where that takes no more pages than reading each; long ranges are cut into tasks.
     """
     whole = joined(windows)
     if step is None:
-        return whole
+        return [part for window in whole for part in ([window] if longest is None else _cut(window, longest))]
     page = step * page_rows
     grouped = list[Window]()
     for window in whole:

@@ -13,7 +13,7 @@ from marketlake.datasets import DATASETS, Column, Dataset
 from marketlake.ledger.database import READER_ROLE, lock_key
 
 _TABLES_LOCK = lock_key("bronze tables")
-_KEY_ORDER = ("symbol", "timeframe", "open_time", "funding_time", "exchange")
+_KEY_ORDER = ("symbol", "timeframe", "open_time", "funding_time", "trade_kind", "trade_id", "exchange")
 QUALITY_TABLE = "market_day_quality"
 _QUALITY_COLUMNS = (
     ("dataset", "text not null", "The dataset whose rows are counted."),

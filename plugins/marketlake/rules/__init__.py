@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from marketlake.datasets import FUNDING_RATES, OHLCV, Dataset
+from marketlake.datasets import FUNDING_RATES, OHLCV, TRADES, Dataset
 from marketlake.errors import UnknownNameError, one_of
 from marketlake.rules.dialects import Dialect, render
 from marketlake.rules.funding_rates import FUNDING_RULES
 from marketlake.rules.ohlcv import OHLCV_RULES, ohlcv_rules
 from marketlake.rules.row_rule import RowRule, RuleSet, all_present
+from marketlake.rules.trades import TRADES_RULES
 from marketlake.settings import Quality
 
 # The columns that conforming adds to a dataset's own for the rules to read; they are not stored in bronze.
@@ -23,15 +24,17 @@ def rules_for(dataset: Dataset, quality: Quality | None = None) -> RuleSet:
     """
     if dataset.name == OHLCV.name:
         return RuleSet(ohlcv_rules((quality or Quality()).price_bounds))
-    if dataset.name == FUNDING_RATES.name:
-        return RuleSet(FUNDING_RULES)
-    raise UnknownNameError(one_of("a dataset with rules", dataset.name, (OHLCV.name, FUNDING_RATES.name)))
+    fixed = {FUNDING_RATES.name: FUNDING_RULES, TRADES.name: TRADES_RULES}
+    if dataset.name in fixed:
+        return RuleSet(fixed[dataset.name])
+    raise UnknownNameError(one_of("a dataset with rules", dataset.name, (OHLCV.name, *fixed)))
 
 
 __all__ = [
     "CONFORM_COLUMNS",
     "FUNDING_RULES",
     "OHLCV_RULES",
+    "TRADES_RULES",
     "Dialect",
     "RowRule",
     "RuleSet",

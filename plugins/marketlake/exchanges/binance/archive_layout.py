@@ -1,4 +1,4 @@
-"""Where Binance keeps its archives: `data/<kind>/<monthly|daily>/<klines|fundingRate>/<SYMBOL>/…/<name>.zip`."""
+"""Where Binance keeps its archives: `data/<kind>/<monthly|daily>/<klines|fundingRate|aggTrades>/<SYMBOL>/…`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from marketlake.instants import Window
 from marketlake.work import Market
 
 MONTHLY, DAILY = "monthly", "daily"
-_FOLDERS = {"ohlcv": "klines", "funding_rates": "fundingRate"}
-_PERIODS = {"ohlcv": (MONTHLY, DAILY), "funding_rates": (MONTHLY,)}
+_FOLDERS = {"ohlcv": "klines", "funding_rates": "fundingRate", "trades": "aggTrades"}
+_PERIODS = {"ohlcv": (MONTHLY, DAILY), "funding_rates": (MONTHLY,), "trades": (MONTHLY, DAILY)}
 _PERIOD_OF_NAME = re.compile(r"-(\d{4})-(\d{2})(?:-(\d{2}))?\.zip")
 
 

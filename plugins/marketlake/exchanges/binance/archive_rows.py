@@ -17,10 +17,12 @@ import pyarrow.csv as pacsv
 from marketlake.errors import DataError
 from marketlake.exchanges.binance import archive_layout
 from marketlake.exchanges.binance.raw_columns import (
+    AGG_TRADE_ARCHIVE_COLUMNS,
     FUNDING_ARCHIVE_COLUMNS,
     INSTANT,
     KLINE_COLUMNS,
     TIME_COLUMNS,
+    agg_trades_of,
     cut_to_milliseconds,
     instants_of,
     raw_batch,
@@ -30,13 +32,14 @@ from marketlake.instants import Window, format_instant
 from marketlake.work import LandedFile
 
 _BLOCK_BYTES = 4 << 20
-_COLUMNS = {"ohlcv": KLINE_COLUMNS, "funding_rates": FUNDING_ARCHIVE_COLUMNS}
+_COLUMNS = {"ohlcv": KLINE_COLUMNS, "funding_rates": FUNDING_ARCHIVE_COLUMNS, "trades": AGG_TRADE_ARCHIVE_COLUMNS}
 _HEADERS = {
     "ohlcv": ("open_time", "open", "high", "low", "close", "volume"),
     "funding_rates": ("calc_time", "funding_interval_hours", "last_funding_rate"),
+    "trades": ("agg_trade_id", "price", "quantity", "first_trade_id", "last_trade_id", "transact_time"),
 }
 # Funding is stamped up to some milliseconds after (rarely before) the instant it belongs to.
-_TOLERANCE = {"ohlcv": timedelta(0), "funding_rates": timedelta(minutes=1)}
+_TOLERANCE = {"ohlcv": timedelta(0), "funding_rates": timedelta(minutes=1), "trades": timedelta(0)}
 
 
 def archive_batches(
@@ -116,6 +119,8 @@ def _batch(
     _check_period(dataset, texts, columns[time_column], file=file, position=position)
     if "reported_close_time" in columns:
         columns["reported_close_time"] = cut_to_milliseconds(instants_of(columns["reported_close_time"]))
+    if dataset == "trades":
+        columns = agg_trades_of(columns)
     return raw_batch(
         dataset,
         columns,

@@ -33,6 +33,8 @@ FUNDING_SCOPE = "usdm_funding"
 FUNDING_CALLS_PER_MINUTE = 100
 # Events come every 8 hours as a rule; where they come more often, a page is full and the next one goes on after it.
 _USUAL_FUNDING_INTERVAL = timedelta(hours=8)
+# How many trades come is not known before: ranges of this length are asked for side by side, each page by page.
+_TRADES_RANGE = timedelta(minutes=10)
 _MILLISECOND = timedelta(milliseconds=1)
 # An event is stamped around the minute that it belongs to, rarely before it; a whole minute's own may be that early.
 EARLY_FUNDING = timedelta(minutes=1)
@@ -60,11 +62,16 @@ class Endpoint:
 _SPOT_KLINES = Endpoint("/api/v3/klines", "rest_url", "spot", ((1000, 2),))
 _USDM_KLINES = Endpoint("/fapi/v1/klines", "futures_rest_url", "usdm", ((99, 1), (499, 2), (1000, 5), (1500, 10)))
 _USDM_FUNDING = Endpoint("/fapi/v1/fundingRate", "futures_rest_url", FUNDING_SCOPE, ((1000, 1),))
+_SPOT_TRADES = Endpoint("/api/v3/aggTrades", "rest_url", "spot", ((1000, 4),))
+_USDM_TRADES = Endpoint("/fapi/v1/aggTrades", "futures_rest_url", "usdm", ((1000, 20),))
 ENDPOINTS = {
     ("ohlcv", "spot"): _SPOT_KLINES,
     ("ohlcv", "perpetual"): _USDM_KLINES,
     ("ohlcv", "future"): _USDM_KLINES,
     ("funding_rates", "perpetual"): _USDM_FUNDING,
+    ("trades", "spot"): _SPOT_TRADES,
+    ("trades", "perpetual"): _USDM_TRADES,
+    ("trades", "future"): _USDM_TRADES,
 }
 
 
@@ -95,14 +102,18 @@ class Client:
         """Return the window cut into parts that one page can hold."""
         endpoint = _endpoint(dataset, market)
         step = timeframe_length(timeframe) if dataset == "ohlcv" else _USUAL_FUNDING_INTERVAL
-        length, start, parts = step * endpoint.page_rows, window.start, list[Window]()
+        length = _TRADES_RANGE if dataset == "trades" else step * endpoint.page_rows
+        start, parts = window.start, list[Window]()
         while start < window.end:
             parts.append(Window(start, min(start + length, window.end)))
             start += length
         return parts
 
-    def page(self, dataset: str, market: Market, *, timeframe: str, window: Window) -> Page:
-        """Return the first page of rows inside the window; bounds are inclusive at Binance, so the end is 1 ms less."""
+    def page(self, dataset: str, market: Market, *, timeframe: str, window: Window, from_id: str | None = None) -> Page:
+        """Return the first page of rows inside the window, or from an id on.
+
+        Bounds are inclusive at Binance, so the end is 1 ms less; an id goes with no bounds.
+        """
         endpoint = _endpoint(dataset, market)
         rows = endpoint.page_rows
         names = {"symbol": market.exchange_symbol}
@@ -115,19 +126,22 @@ class Client:
         bounds = {
             "startTime": str(to_epoch_ms(start)),
             "endTime": str(to_epoch_ms(window.end - _MILLISECOND)),
-            "limit": str(rows),
         }
+        if from_id is not None:
+            bounds = {"fromId": from_id}
         response = self._get(
             endpoint.base,
             endpoint.path,
             scope=endpoint.scope,
             weight=endpoint.weight(rows),
-            params={**names, **bounds},
+            params={**names, **bounds, "limit": str(rows)},
             source_ref=f"{endpoint.path}?" + "&".join(f"{key}={value}" for key, value in names.items()),
             read=_read_list,
         )
         if dataset == "ohlcv":
             following = _after_last(response.body, 0, window, timeframe_length(timeframe))
+        elif dataset == "trades":
+            return _page_by_id(response, window, is_full=len(response.body) >= rows)
         else:
             following = _after_last(response.body, "fundingTime", window, _MILLISECOND)
             # Only the early minute has events: there are none inside the window.
@@ -191,6 +205,15 @@ def _read_list(text: str) -> list[Any]:
     return tree
 
 
+def _page_by_id(response: Response, window: Window, *, is_full: bool) -> Page:
+    """Return the page of trades; after a full one that ends inside the window the next starts after its last id."""
+    ids = [number for row in response.body if (number := _number(row, "a")) is not None]
+    last = max((at for row in response.body if (at := _instant(row, "T")) is not None), default=None)
+    if not is_full or not ids or last is None or last >= window.end:
+        return Page(response, len(response.body), None)
+    return Page(response, len(response.body), last, str(max(ids) + 1))
+
+
 def _after_last(rows: list[Any], place: Any, window: Window, step: timedelta) -> datetime | None:
     """Return where the next page starts; a row whose time is garbled or not before the window's end tells nothing."""
     instants = [instant for row in rows if (instant := _instant(row, place)) is not None and instant < window.end]
@@ -198,7 +221,15 @@ def _after_last(rows: list[Any], place: Any, window: Window, step: timedelta) ->
 
 
 def _instant(row: Any, place: Any) -> datetime | None:
+    number = _number(row, place)
     try:
-        return instant_of_epoch(int(row[place]))
-    except (ArithmeticError, LookupError, TypeError, ValueError):
+        return None if number is None else instant_of_epoch(number)
+    except (ArithmeticError, ValueError):
+        return None
+
+
+def _number(row: Any, place: Any) -> int | None:
+    try:
+        return int(row[place])
+    except (LookupError, TypeError, ValueError):
         return None

@@ -26,8 +26,19 @@ KLINE_COLUMNS = (
 )
 FUNDING_ARCHIVE_COLUMNS = ("funding_time_raw", "funding_interval_hours", "funding_rate")
 FUNDING_REST_KEYS = {"fundingTime": "funding_time_raw", "fundingRate": "funding_rate", "markPrice": "mark_price"}
-TIME_COLUMNS = {"ohlcv": "open_time", "funding_rates": "funding_time_raw"}
-_INSTANT_COLUMNS = {"open_time", "reported_close_time", "funding_time_raw"}
+AGG_TRADE_ARCHIVE_COLUMNS = (
+    "trade_id",
+    "price",
+    "amount",
+    "first_trade_id",
+    "last_trade_id",
+    "event_time",
+    "is_buyer_maker",
+    "is_best_match",
+)
+AGG_TRADE_REST_KEYS = dict(zip("apqflTmM", AGG_TRADE_ARCHIVE_COLUMNS, strict=True))
+TIME_COLUMNS = {"ohlcv": "open_time", "funding_rates": "funding_time_raw", "trades": "event_time"}
+_INSTANT_COLUMNS = {"open_time", "reported_close_time", "funding_time_raw", "event_time"}
 _PROVENANCE = [
     ("source_position", pa.int64()),
     ("received_at", INSTANT),
@@ -44,6 +55,12 @@ def _schema(names: Sequence[str]) -> pa.Schema:
 RAW_SCHEMAS = {
     "ohlcv": _schema([name for name in KLINE_COLUMNS if name]),
     "funding_rates": _schema(["funding_time_raw", "funding_interval_hours", "funding_rate", "mark_price"]),
+    "trades": _schema(
+        [
+            *(name for name in AGG_TRADE_ARCHIVE_COLUMNS if name != "is_buyer_maker"),
+            *("trade_kind", "quote_amount", "taker_side"),
+        ]
+    ),
 }
 
 
@@ -54,6 +71,18 @@ def instants_of(texts: pa.Array) -> pa.Array:
         texts = pc.if_else(is_readable, texts, pa.scalar(None, pa.string()))
     numbers = pc.cast(texts, pa.int64())
     return pc.cast(pc.if_else(pc.less(numbers, 10**14), pc.multiply(numbers, 1000), numbers), INSTANT)
+
+
+def agg_trades_of(columns: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+    """Return aggregate trades under the registry's names; the taker sells where the buyer was the maker (ING-22)."""
+    maker = columns["is_buyer_maker"]
+    is_known = pc.fill_null(pc.match_substring_regex(maker, "^(?i:true|false)$"), False)
+    side = pc.if_else(pc.equal(pc.utf8_lower(maker), "true"), "sell", "buy")
+    named = {name: column for name, column in columns.items() if name != "is_buyer_maker"}
+    return named | {
+        "trade_kind": pa.repeat(pa.scalar("agg"), len(maker)),
+        "taker_side": pc.if_else(is_known, side, pa.scalar(None, pa.string())),
+    }
 
 
 def cut_to_milliseconds(instants: pa.Array) -> pa.Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ import pyarrow.compute as pc
 
 from marketlake.errors import DataError
 from marketlake.exchanges.binance.raw_columns import (
+    AGG_TRADE_REST_KEYS,
     FUNDING_REST_KEYS,
     INSTANT,
     KLINE_COLUMNS,
+    agg_trades_of,
     cut_to_milliseconds,
     instants_of,
     raw_batch,
@@ -45,7 +47,7 @@ def rest_batches(
             elements = list(json_elements(line["body"]))
         except ValueError as error:
             raise DataError(f"a response in {file.path} is no JSON array: {error}") from None
-        columns = _klines(elements) if dataset == "ohlcv" else _funding(elements)
+        columns = _COLUMNS_OF[dataset](elements)
         batch = raw_batch(
             dataset,
             columns,
@@ -98,12 +100,23 @@ def _klines(elements: list[tuple[Any, str]]) -> dict[str, pa.Array]:
 
 
 def _funding(elements: list[tuple[Any, str]]) -> dict[str, pa.Array]:
-    rows = [element if isinstance(element, dict) else {} for element, _ in elements]
-    columns = {
-        name: pa.array([_text(row.get(key)) for row in rows], pa.string()) for key, name in FUNDING_REST_KEYS.items()
-    }
+    columns = _by_key(elements, FUNDING_REST_KEYS)
     columns["funding_time_raw"] = instants_of(columns["funding_time_raw"])
     return columns
+
+
+def _agg_trades(elements: list[tuple[Any, str]]) -> dict[str, pa.Array]:
+    columns = _by_key(elements, AGG_TRADE_REST_KEYS)
+    columns["event_time"] = instants_of(columns["event_time"])
+    return agg_trades_of(columns)
+
+
+_COLUMNS_OF = {"ohlcv": _klines, "funding_rates": _funding, "trades": _agg_trades}
+
+
+def _by_key(elements: list[tuple[Any, str]], keys: Mapping[str, str]) -> dict[str, pa.Array]:
+    rows = [element if isinstance(element, dict) else {} for element, _ in elements]
+    return {name: pa.array([_text(row.get(key)) for row in rows], pa.string()) for key, name in keys.items()}
 
 
 def _text(value: Any) -> str | None:

@@ -1,0 +1,56 @@
+"""Jumps in the exchange's own numbers: rows that exist and were not delivered (QUA-21)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from pyspark.sql import DataFrame
+from pyspark.sql import Window as Frame
+from pyspark.sql import functions as F
+
+from marketlake.datasets import Dataset
+from marketlake.instants import Window
+from marketlake.work import Answer
+from spark_jobs.bronze import ranges
+
+_INSTANT = timedelta(microseconds=1)
+
+
+def id_gaps(rows: DataFrame, dataset: Dataset, answers: Sequence[Answer]) -> dict[int, list[Window]]:
+    """Return, by answer number, the ranges between two rows whose ids do not follow each other.
+
+    `rows` are all rows of the answers, whatever became of them. A jump between two answers counts where their windows
+    touch; it is the later one's. Ids that are no numbers have no order and no jumps.
+    """
+    if not dataset.id_columns:
+        return {}
+    number = F.expr(f"try_cast({dataset.id_columns[0]} as bigint)")
+    others = [name for name in dataset.key if name != dataset.id_columns[0]]
+    in_order = Frame.partitionBy("source", *others).orderBy("number")
+    time = F.unix_micros(dataset.time_column)
+    numbered = rows.select("answer_no", "source", *others, number.alias("number"), time.alias("us"))
+    jumps = (
+        numbered.where("number is not null and us is not null")
+        .withColumns({"before": F.lag("number").over(in_order), "us_before": F.lag("us").over(in_order)})
+        .where("number > before + 1")
+        .select("answer_no", "source", "symbol", "us", "us_before")
+        .collect()
+    )
+    found = dict[int, list[Window]]()
+    for row in jumps:
+        start, end = sorted((ranges.instant(row["us_before"]), ranges.instant(row["us"])))
+        gap = Window(start, max(end, start + _INSTANT))
+        windows = [a.window for a in answers if (a.market.symbol, a.source) == (row["symbol"], row["source"])]
+        if not gap.minus(windows):
+            for piece in _by_answer(gap, answers, row["symbol"], row["source"]):
+                found.setdefault(piece[0], []).append(piece[1])
+    return found
+
+
+def _by_answer(gap: Window, answers: Sequence[Answer], symbol: str, source: str) -> list[tuple[int, Window]]:
+    return [
+        (number, both)
+        for number, answer in enumerate(answers)
+        if (answer.market.symbol, answer.source) == (symbol, source) and (both := gap.overlap(answer.window))
+    ]
