@@ -14,7 +14,7 @@ from marketlake import ledger
 from marketlake.datasets import SOURCE_PRECEDENCE, ColumnType
 from marketlake.datasets import Column as DatasetColumn
 from marketlake.exchanges.registry import exchange_named
-from marketlake.instants import DAY, EARLIEST, Window, parse_instant
+from marketlake.instants import DAY, EARLIEST, Window, ceil_instant, floor_instant, parse_instant
 from marketlake.ledger import Agreement, Change, Disagreement, Fact, LoadedArchive
 from marketlake.work import Answer
 from spark_jobs.bronze import ranges
@@ -77,7 +77,8 @@ def facts(context: LoadContext, task: LoadTask, keys: Keys, refused: Sequence[st
             dataset=dataset,
             now=task.manifest.now,
             calendar=context.calendar,
-            omits_empty_candles=omits,
+            # Trades that cover a candle and are none explain it; a source that leaves such candles out does so itself.
+            omits_empty_candles=omits or answer.source == "rebuilt",
             attempts_before_unfillable=context.settings.quality.attempts_before_unfillable,
             rules_version=context.rules.version,
         )
@@ -109,7 +110,7 @@ def agreements(context: LoadContext, task: LoadTask, keys: Keys) -> tuple[Agreem
 
 def changes(context: LoadContext, task: LoadTask, keys: Keys, refused: Sequence[str]) -> tuple[Change, ...]:
     """Return the ranges that have to be published: new rows, and days of which only the counts changed."""
-    by_market = dict[tuple[str, str], list[Window]]()
+    by_market, dataset = dict[tuple[str, str], list[Window]](), context.dataset
     for number, answer in enumerate(task.manifest.answers):
         if answer.status != "answered" or answer.market.symbol in refused:
             continue
@@ -120,6 +121,9 @@ def changes(context: LoadContext, task: LoadTask, keys: Keys, refused: Sequence[
         windows = by_market.setdefault((answer.market.symbol, answer.timeframe), [])
         windows += ranges.ranges(times, step, bridge=DAY)
         windows += _never_covered(context, task, answer)
+        if not dataset.has_timeframes:
+            # An archive may state the same event some microseconds before or after: whole minutes hold both.
+            windows[:] = [Window(floor_instant(w.start, step), ceil_instant(w.end, step)) for w in windows]
     for (symbol, timeframe, _), gone in keys.retracted.items():
         by_market.setdefault((symbol, timeframe), []).extend(gone)
     return tuple(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 from marketlake.datasets import Column, ColumnType, Dataset
 from marketlake.exchanges.registry import exchange_named
 from marketlake.instants import EARLIEST
+from marketlake.landing.rebuilt import REBUILT_FORMAT, rebuilt_batches
 from marketlake.timeframes import timeframe_length
 from marketlake.work import Answer, LandedFile
 from spark_jobs.bronze.exact_types import (
@@ -94,10 +96,16 @@ def typed_batches(dataset: Dataset, source: LandedSource) -> Iterator[pa.RecordB
     Raises:
         DataError: the exchange's reader holds the file.
     """
-    readers = exchange_named(source.exchange).readers
-    for raw in readers.read_batches(dataset.name, source.path, file=source.file, answer=source.answer):
+    for raw in _raw_batches(dataset, source):
         if raw.num_rows:
             yield _typed(dataset, source, raw)
+
+
+def _raw_batches(dataset: Dataset, source: LandedSource) -> Iterator[pa.RecordBatch]:
+    if source.file.format == REBUILT_FORMAT:
+        return rebuilt_batches(Path(source.path), source_ref=source.file.source_ref)
+    readers = exchange_named(source.exchange).readers
+    return readers.read_batches(dataset.name, source.path, file=source.file, answer=source.answer)
 
 
 def _typed(dataset: Dataset, source: LandedSource, raw: pa.RecordBatch) -> pa.RecordBatch:

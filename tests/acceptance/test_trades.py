@@ -1,13 +1,10 @@
-"""Trades through the whole path: by id from REST, by day from archives, each once in whatever order and overlap."""
+"""Trades through the whole path: by id from REST, by day from archives, each once; candles rebuilt from them."""
 
 from __future__ import annotations
-
-from datetime import datetime
 
 import pytest
 
 from marketlake.instants import parse_instant, to_epoch_ms
-from marketlake.lake import Lake
 from marketlake.sandbox import SyntheticMarket
 from tests.acceptance.conftest import MakeWorld
 from tests.world import World
@@ -16,7 +13,9 @@ pytestmark = [pytest.mark.spark]
 
 CLOCK = "2025-03-05T06:00:00Z"
 SYMBOL = "ETH/USDT"
+HOURS = [("02:00", "03:30"), ("00:30", "02:30"), ("00:00", "04:00")]
 IDS = "select count(*), count(distinct trade_id), min(trade_id::bigint), max(trade_id::bigint) from bronze.trades"
+VALUES = ("open", "high", "low", "close", "volume", "quote_volume", "trade_count", "taker_buy_volume")
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +23,11 @@ def market() -> SyntheticMarket:
     return SyntheticMarket(11)
 
 
-def truth(market: SyntheticMarket, start: str, end: str) -> tuple[int, int]:
-    """Return the first and the last aggregate id between two instants."""
+def truth(market: SyntheticMarket, start: str, end: str) -> tuple[int, int, int, int]:
+    """Return count, distinct count, first and last aggregate id between two instants."""
     listing = market.listings("spot")[SYMBOL.replace("/", "")]
-    numbers = market.fills(listing, to_epoch_ms(parse_instant(start)), to_epoch_ms(parse_instant(end))).number
-    return int(numbers[0]), int(numbers[-1])
+    ids = market.fills(listing, to_epoch_ms(parse_instant(start)), to_epoch_ms(parse_instant(end))).number
+    return ids.size, ids.size, int(ids[0]), int(ids[-1])
 
 
 def load(world: World, start: str, end: str, *more: str) -> None:
@@ -38,11 +37,46 @@ def load(world: World, start: str, end: str, *more: str) -> None:
 @pytest.mark.sample
 def test_pages_of_any_order_and_overlap_give_each_trade_once(make_world: MakeWorld, market: SyntheticMarket) -> None:
     world = make_world(market, CLOCK)
-    for start, end in (("2025-03-05T02:00:00Z", "2025-03-05T03:30:00Z"), ("2025-03-05T00:30:00Z", "2025-03-05T02:30:00Z"),
-                       ("2025-03-05T00:00:00Z", "2025-03-05T04:00:00Z")):  # fmt: skip
-        load(world, start, end, "--source", "rest")
 
-    first, last = truth(market, "2025-03-05T00:00:00Z", "2025-03-05T04:00:00Z")
-    assert world.rows(IDS) == [(last - first + 1, last - first + 1, first, last)]
-    stored = world.succeed("sql", "select count(*) as rows from bronze.trades")
-    assert stored == [{"rows": last - first + 1}]
+    for start, end in HOURS:
+        load(world, f"2025-03-05T{start}:00Z", f"2025-03-05T{end}:00Z", "--source", "rest")
+
+    expected = truth(market, "2025-03-05T00:00:00Z", "2025-03-05T04:00:00Z")
+    assert world.rows(IDS) == [expected]
+    assert world.succeed("sql", "select count(*) as rows from bronze.trades") == [{"rows": expected[0]}]
+
+
+@pytest.mark.parametrize("order", [("archive", "rest"), ("rest", "archive")])
+def test_archive_and_rest_agree_on_every_trade(
+    make_world: MakeWorld, market: SyntheticMarket, order: tuple[str, str]
+) -> None:
+    world = make_world(market, CLOCK)
+
+    for source in order:
+        load(world, "2025-03-03", "2025-03-04", "--source", source)
+
+    expected = truth(market, "2025-03-03T00:00:00Z", "2025-03-04T00:00:00Z")
+    assert world.rows(IDS) == [expected]
+    assert world.rows("select distinct source from bronze.trades") == [("archive",)]
+    assert world.rows("select count(*) from ops.source_disagreements") == [(0,)]
+    sides = world.succeed("sql", "select count(distinct taker_side) as sides, count(*) as rows from raw_trades")
+    assert sides == [{"sides": 2, "rows": expected[0]}]
+
+
+def test_a_hole_that_no_source_fills_is_rebuilt_from_trades(make_world: MakeWorld, market: SyntheticMarket) -> None:
+    world = make_world(market, CLOCK)
+    hole = ("2025-03-03T10:07:00Z", "2025-03-03T10:31:00Z")
+    day = ("2025-03-03", "2025-03-04")
+    world.sandbox.faults.add("gaps", symbol="ETHUSDT", timeframe="1m", start=hole[0], end=hole[1])
+
+    world.load(SYMBOL, "1m", *day)
+    assert world.rows("select count(*) from bronze.ohlcv") == [(1440 - 24,)]
+    load(world, *day)
+    world.load(SYMBOL, "1m", *day, "--build")
+
+    wanted = market.candles(SYMBOL, "1m", *hole).select(VALUES).to_pylist()
+    found = world.rows(f"select {', '.join(VALUES)} from bronze.ohlcv where source = 'rebuilt' order by open_time")
+    assert [dict(zip(VALUES, row, strict=True)) for row in found] == wanted
+    assert world.succeed("gaps", "--symbol", SYMBOL, "--status", "open") == []
+    silver = "select count(*) from silver.market_data_enriched where timeframe = '1m' and source = 'rebuilt'"
+    assert world.rows(silver) == [(24,)]

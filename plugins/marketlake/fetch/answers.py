@@ -7,6 +7,7 @@ from typing import Any
 
 from marketlake.instants import Window, format_instant, parse_instant
 from marketlake.landing import StoredFile
+from marketlake.landing.rebuilt import REBUILT_FORMAT
 from marketlake.work import Answer, FetchTask, LandedFile
 
 ANSWERED, ABSENT, FAILED = "answered", "absent", "failed"
@@ -30,6 +31,15 @@ def archive_answer(task: FetchTask, stored: StoredFile) -> Answer:
 
 def rest_answer(task: FetchTask, stored: StoredFile) -> Answer:
     """Return the answer of a segment; its meta says which part of the task's window was answered."""
+    return _segment_answer(task, stored, "rest_jsonl")
+
+
+def rebuilt_answer(task: FetchTask, stored: StoredFile) -> Answer:
+    """Return the answer of candles that were made from trades."""
+    return _segment_answer(task, stored, REBUILT_FORMAT)
+
+
+def _segment_answer(task: FetchTask, stored: StoredFile, form: str) -> Answer:
     meta = stored.meta
     received_at = parse_instant(meta["received_at"])
     window = Window(parse_instant(meta["window"]["start"]), parse_instant(meta["window"]["end"]))
@@ -40,7 +50,7 @@ def rest_answer(task: FetchTask, stored: StoredFile) -> Answer:
         url=meta["url"],
         source_ref=meta["source_ref"],
         received_at=received_at,
-        format="rest_jsonl",
+        format=form,
     )
     return _answer(task, ANSWERED, received_at, files=(file,), window=window)
 

@@ -22,6 +22,7 @@ from marketlake.exchanges.protocol import ExchangeClient
 from marketlake.exchanges.registry import EXCHANGES, ExchangeEntry, exchange_named
 from marketlake.fetch.answers import FAILED, failed_answer
 from marketlake.fetch.archive_tasks import ArchiveDownloads, ArchiveSource
+from marketlake.fetch.rebuild_tasks import TradeSource, rebuild
 from marketlake.fetch.rest_tasks import RestSource, fetch_rest, landed_answer
 from marketlake.fetch.summary import FetchSummary, summary_of
 from marketlake.landing import LandingArea, manifests_of_run, read_manifest, seal_manifest
@@ -142,6 +143,7 @@ class _Fetch:
             downloads = self._start_archives([task for task in tasks if task.source == "archive"], stack)
             try:
                 self._rest([task for task in tasks if task.source == "rest"])
+                self._rebuild([task for task in tasks if task.source == "rebuilt"])
                 if downloads is not None:
                     fall_back = downloads.finish(landed=self._landed)
                     self._total += len(fall_back)
@@ -203,6 +205,11 @@ class _Fetch:
         # Pauses and minutes are real time, the same for every process, whatever clock its run follows.
         connection = stack.enter_context(connect(self._settings))
         return SharedBudget(connection, self._exchange, ceiling=self._section.weight_ceiling)
+
+    def _rebuild(self, tasks: Sequence[FetchTask]) -> None:
+        if tasks:
+            source = TradeSource(self._settings.lake_root, self._area, self._run.clock, self._run.run_id, self._attempt)
+            rebuild(source, tasks, landed=self._landed)
 
     def _ask(self, client: ExchangeClient, tasks: Sequence[FetchTask]) -> None:
         source = RestSource(

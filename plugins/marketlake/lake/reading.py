@@ -159,9 +159,11 @@ def _is_plain(files: list[LakeFile]) -> bool:
 
 
 def _has_one_row_a_key(rows: pl.DataFrame, dataset: Dataset) -> bool:
-    # The rows are one market's, in time order: equal keys are neighbours.
-    times = rows[dataset.time_column]
-    return not (times == times.shift(1)).any()
+    # The rows are one market's, in time order: equal keys are neighbours, if time is what tells rows apart.
+    if dataset.time_column in dataset.key:
+        times = rows[dataset.time_column]
+        return not (times == times.shift(1)).any()
+    return not rows.select(dataset.key).is_duplicated().any()
 
 
 def _rank(query: Any, rows: pl.DataFrame, dataset: Dataset, columns: Sequence[str]) -> pa.Table:

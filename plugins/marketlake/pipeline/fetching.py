@@ -153,6 +153,8 @@ def fetch_failure(summary: dict[str, Any]) -> str:
 def _requests(task: FetchTask) -> int:
     if task.source == "archive":
         return _REQUESTS_OF_AN_ARCHIVE
+    if task.source == "rebuilt":
+        return 0
     if not task.timeframe:
         return 1
     rows = exchange_named(task.exchange).capabilities.page_rows.get((task.dataset, task.market.market_type), 1000)

@@ -6,6 +6,7 @@ it the run's.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,6 +40,7 @@ class SeriesPlan:
     asked_rows: int | None
     archives: int
     rest_ranges: int
+    rebuilt_ranges: int
     holes: int
 
     def summary(self) -> dict[str, Any]:
@@ -48,7 +50,7 @@ class SeriesPlan:
             "start": format_instant(self.window.start) if self.window else None,
             "end": format_instant(self.window.end) if self.window else None,
         }
-        counts = ("expected_rows", "asked_rows", "archives", "rest_ranges", "holes")
+        counts = ("expected_rows", "asked_rows", "archives", "rest_ranges", "rebuilt_ranges", "holes")
         return fields | bounds | {name: getattr(self, name) for name in counts}
 
 
@@ -78,7 +80,7 @@ class Plan:
             "run_id": self.run_id,
             "tasks": len(self.tasks),
             "tasks_by_source": {
-                source: sum(task.source == source for task in self.tasks) for source in ("archive", "rest")
+                source: sum(task.source == source for task in self.tasks) for source in ("archive", "rest", "rebuilt")
             },
             "expected_rows": self.expected_rows,
             "asked_rows": sum(item.asked_rows or 0 for item in self.series),
@@ -163,7 +165,7 @@ def _check_request(run: Run, mode: str, source: str | None, holes: str) -> None:
 def _series_plan(series: Series, wanted: Wanted, tasks: Sequence[FetchTask]) -> SeriesPlan:
     dataset, exchange, symbol, timeframe = series.market
     asked = sum(grid_count(task.window, timeframe) for task in tasks) if timeframe else None
-    archives = sum(task.source == "archive" for task in tasks)
+    by_source = Counter(task.source for task in tasks)
     return SeriesPlan(
         exchange,
         dataset,
@@ -172,8 +174,9 @@ def _series_plan(series: Series, wanted: Wanted, tasks: Sequence[FetchTask]) -> 
         wanted.clipped,
         wanted.expected_rows,
         asked,
-        archives,
-        len(tasks) - archives,
+        by_source["archive"],
+        by_source["rest"],
+        by_source["rebuilt"],
         len(wanted.holes),
     )
 

@@ -8,9 +8,10 @@ from datetime import datetime
 
 import psycopg
 
+from marketlake.datasets import TRADES
 from marketlake.errors import UsageError, one_of
 from marketlake.exchanges.registry import exchange_named
-from marketlake.instants import Window, format_instant, parse_instant
+from marketlake.instants import Window, ceil_instant, floor_instant, format_instant, parse_instant
 from marketlake.ledger import (
     Fact,
     Run,
@@ -22,6 +23,7 @@ from marketlake.ledger import (
     high_watermark,
     open_tiles,
 )
+from marketlake.ledger.facts import joined
 from marketlake.planning.sources import ArchivePart, Archives, rest_windows
 from marketlake.planning.unfinished import Unfinished, answered_by
 from marketlake.planning.wanted import Life, Series, Wanted, cut_tile, life_of, reopen, want, with_look_back
@@ -136,7 +138,24 @@ def _plan_what_is_missing(
     for piece in ranges:
         is_new = any(piece.overlap(new) for new in rest)
         tasks += _tasks(context, series, [], [piece], reason="new" if is_new else "hole")
-    return wanted, tasks
+    return wanted, [*tasks, *_rebuild_tasks(context, series, wanted.holes)]
+
+
+def _rebuild_tasks(context: PlanContext, series: Series, holes: Sequence[Tile]) -> list[FetchTask]:
+    """Rebuild holes that a source has answered without, as far as the market's trades cover their candles (QUA-24)."""
+    step = series.step
+    asked = [hole.window for hole in holes if hole.attempts]
+    if step is None or not asked:
+        return []
+    market = (TRADES.name, series.exchange, series.instrument.symbol, "")
+    around = Window(min(window.start for window in asked), max(window.end for window in asked))
+    traded = joined(t.window for t in coverage_of(context.connection, *market, window=around) if t.state == "present")
+    tasks = list[FetchTask]()
+    for cover in traded:
+        start, end = ceil_instant(cover.start, step), floor_instant(cover.end, step)
+        pieces = [both for window in joined(asked) if start < end and (both := window.overlap(Window(start, end)))]
+        tasks += _tasks(context, series, [], _rest_windows(series, pieces), reason="hole", channel="rebuilt")
+    return tasks
 
 
 def _earlier_holes(context: PlanContext, series: Series, window: Window, waiting: Sequence[Window]) -> list[Tile]:
@@ -179,9 +198,11 @@ def _tasks(
     *,
     reason: str,
     may_fall_back: bool = True,
+    channel: str = "rest",
 ) -> list[FetchTask]:
+    """Return a task for each archive part and for each range that a channel without files serves."""
     pieces: list[tuple[str, Window, str | None]] = [("archive", part.window, part.path) for part in parts]
-    pieces += [("rest", window, None) for window in rest]
+    pieces += [(channel, window, None) for window in rest]
     return [
         FetchTask(
             task_id=_task_id(context.run, series, source, window, path, reason),
