@@ -37,7 +37,7 @@ from marketlake_airflow.steps import (
 from marketlake_airflow.window import window_params
 
 SETTINGS = load_settings()
-DATASETS = ("ohlcv", "funding_rates")
+DATASETS = ("ohlcv", "funding_rates", "trades")
 
 
 @dag(

@@ -20,6 +20,7 @@ TAGS = (
     "layer:gold",
     "dataset:ohlcv",
     "dataset:funding_rates",
+    "dataset:trades",
     "tier:1",
     "tier:2",
 )

@@ -29,6 +29,7 @@ from spark_jobs.bronze.exact_types import (
     texts,
     whole_numbers,
 )
+from spark_jobs.bronze.trade_ids import with_trade_ids
 
 # What becomes of a row: judged with the others, equal to the one before it, not in the answer's window, still open.
 KEPT, COLLAPSED, OUTSIDE, OPEN = "kept", "collapsed", "outside", "open"
@@ -118,6 +119,8 @@ def _typed(dataset: Dataset, source: LandedSource, raw: pa.RecordBatch) -> pa.Re
             unreadable = _noted(unreadable, is_lost, column.name)
     columns |= _times(dataset, source, raw)
     columns |= {name: texts(raw.column(name)) for name in dataset.key if name not in columns}
+    if "trade_id" in dataset.key:
+        columns |= _identities(columns)
     for name in ("received_at", "source_ref", "source_position", "raw_payload"):
         columns[name] = raw.column(name)
     columns["unreadable"] = unreadable
@@ -177,6 +180,15 @@ def _times(dataset: Dataset, source: LandedSource, raw: pa.RecordBatch) -> dict[
     columns = {f"{dataset.time_column}_raw": exact, dataset.time_column: nearest_minute(exact)}
     hours = "funding_interval_hours"
     return columns | ({hours: whole_numbers(texts(raw.column(hours)))} if hours in raw.schema.names else {})
+
+
+def _identities(columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
+    """Name the trades that came without an id; a batch is one answer, and answers do not split an instant (QUA-03)."""
+    if not columns["trade_id"].null_count:
+        return {}
+    needed = ("event_time", "price", "amount", "taker_side", "trade_id")
+    named = with_trade_ids(pa.table({name: columns[name] for name in needed}))
+    return {"trade_id": named["trade_id"].combine_chunks()}
 
 
 def _fates(dataset: Dataset, source: LandedSource, columns: dict[str, pa.Array]) -> pa.Array:

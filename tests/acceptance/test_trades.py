@@ -80,3 +80,19 @@ def test_a_hole_that_no_source_fills_is_rebuilt_from_trades(make_world: MakeWorl
     assert world.succeed("gaps", "--symbol", SYMBOL, "--status", "open") == []
     silver = "select count(*) from silver.market_data_enriched where timeframe = '1m' and source = 'rebuilt'"
     assert world.rows(silver) == [(24,)]
+
+
+def test_minutes_without_a_trade_are_explained_by_the_recorded_trades(recorded_world: World) -> None:
+    window = ("2019-10-11T00:00:00Z", "2019-10-13T11:20:00Z")
+    recorded_world.load("XRP/ETH", "1m", *window)
+    recorded_world.succeed(
+        "run", "--dataset", "trades", "--symbol", "XRP/ETH", "--start", window[0], "--end", window[1]
+    )
+    assert recorded_world.rows(IDS)[0][:2] == (12_477, 12_477)
+
+    recorded_world.load("XRP/ETH", "1m", *window)
+
+    states = "select state, sum(extract(epoch from range_end - range_start) / 60)::int from ops.coverage"
+    found = dict(recorded_world.rows(states + " where dataset = 'ohlcv' and timeframe = '1m' group by 1"))
+    assert found == {"present": 2_469, "no_trades": 1_091}
+    assert recorded_world.rows("select count(*) from ops.source_disagreements") == [(0,)]

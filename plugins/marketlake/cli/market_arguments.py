@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def add_market_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments that choose markets and a window for a report."""
-    parser.add_argument("--dataset", help="ohlcv or funding_rates (default: all)")
+    parser.add_argument("--dataset", help="ohlcv, funding_rates or trades (default: all)")
     parser.add_argument("--exchange", help="such as binance (default: all)")
     parser.add_argument("--symbol", help="BTC/USDT, BTC/USDT:USDT, BTCUSDT, BTC-USDT-PERP (default: all)")
     parser.add_argument("--timeframe", help="1m, 5m, 15m, 1h, 4h or 1d (default: all)")

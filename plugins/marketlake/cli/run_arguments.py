@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what a run can be asked."""
     what = parser.add_argument_group("what")
-    what.add_argument("--dataset", action="append", default=[], help="ohlcv or funding_rates, repeatable"
+    what.add_argument("--dataset", action="append", default=[], help="ohlcv, funding_rates or trades, repeatable"
                       " (default: both; ohlcv where --timeframe is given)")  # fmt: skip
     what.add_argument("--exchange", action="append", default=[], help="repeatable (default: those switched on)")
     what.add_argument("--symbol", action="append", default=[], help="BTC/USDT, BTC/USDT:USDT, BTCUSDT, BTC-USDT-PERP;"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from marketlake.datasets import FUNDING_RATES, OHLCV, Dataset
+from marketlake.datasets import FUNDING_RATES, OHLCV, TRADES, Dataset
 from marketlake.errors import UsageError
 from marketlake.lake.files import STATED_COLUMNS, TableFiles, files_of, open_table
 from marketlake.lake.formats import check_format, in_format
@@ -144,6 +144,23 @@ class Lake:
         options = Options(start, end, exchange, as_of, include_backfilled, exact, columns)
         table = self._table(FUNDING_RATES, version)
         return stream_market(table, FUNDING_RATES, symbol, None, options, batch_rows=batch_rows)
+
+    def trades(
+        self,
+        symbol: str,
+        start: Instant | None = None,
+        end: Instant | None = None,
+        *,
+        exchange: str = "binance",
+        as_of: Instant | None = None,
+        include_backfilled: bool = False,
+        exact: bool = False,
+        format: str = "arrow",
+        columns: Sequence[str] | None = None,
+    ) -> Any:
+        """Return the current trades with event time in `[start, end)`, by event time; otherwise like `candles`."""
+        options = _Options(start, end, exchange, as_of, include_backfilled, exact, format, columns)
+        return self._market_rows(TRADES, symbol, None, options)
 
     def mart(self, name: str, *, exact: bool = False, format: str = "arrow") -> Any:
         """Return a gold mart, read from Postgres by the reader's role.

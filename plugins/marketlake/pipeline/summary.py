@@ -16,6 +16,7 @@ from marketlake.quality.coverage_report import MarketCoverage, MarketFilter, cov
 _COUNTED = (
     ("Postgres bronze", "bronze", "ohlcv"),
     ("Postgres bronze", "bronze", "funding_rates"),
+    ("Postgres bronze", "bronze", "trades"),
     ("silver", "silver", "market_data_enriched"),
     ("silver", "silver", "funding_rates"),
     ("gold", "gold", "mart_market_daily"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from marketlake.datasets import Dataset, dataset_named
+from marketlake.datasets import DATASETS, Dataset, dataset_named
 from marketlake.errors import UnknownSymbolError, UsageError, one_of
 from marketlake.exchanges.registry import exchange_named
 from marketlake.ledger import Run, known_instruments, resolve_symbol
@@ -43,7 +43,7 @@ def choose_series(
         UsageError: an unknown dataset, exchange, timeframe or symbol, or one that the exchange does not offer.
     """
     if not datasets:
-        raise UsageError(one_of("dataset", None, ("ohlcv", "funding_rates")))
+        raise UsageError(one_of("dataset", None, DATASETS))
     kinds = [dataset_named(name) for name in dict.fromkeys(datasets)]
     for timeframe in timeframes or ():
         check_timeframe(timeframe)
