@@ -20,6 +20,7 @@ SCHEDULES = {
     "daily_market_data_pipeline": "0 1 * * *",
     "bronze_ohlcv": "0 * * * *",
     "bronze_funding_rates": "0 * * * *",
+    "bronze_trades": "0 * * * *",
 }
 WARN_ONLY = ("optimize_delta_tables", "refresh_grafana_dashboards")
 
@@ -85,7 +86,8 @@ def test_check_run_is_the_only_leaf_and_sees_every_ending(dags: dict[str, Any], 
 def test_the_daily_run_has_the_tasks_of_the_specification_in_its_order(dags: dict[str, Any]) -> None:
     tasks = dags["daily_market_data_pipeline"].task_dict
     order = [
-        {"plan_fetches"}, {"ingest_ohlcv", "ingest_funding_rates"}, {"load_bronze"}, {"validate_data_quality"},
+        {"plan_fetches"}, {"ingest_ohlcv", "ingest_funding_rates", "ingest_trades"}, {"load_bronze"},
+        {"validate_data_quality"},
         {"publish_changes"}, {"dbt_staging"}, {"dbt_marts"}, {"dbt_test"}, {"merge_gold"}, set(WARN_ONLY),
         {"check_run"},
     ]  # fmt: skip

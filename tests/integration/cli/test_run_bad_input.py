@@ -34,7 +34,10 @@ def replaced(arguments: list[str], flag: str, value: str) -> list[str]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (replaced(CANDLES, "--dataset", "candles"), "dataset must be one of ohlcv, funding_rates; was 'candles'"),
+        (
+            replaced(CANDLES, "--dataset", "candles"),
+            "dataset must be one of ohlcv, funding_rates, trades; was 'candles'",
+        ),
         (replaced(CANDLES, "--exchange", "bnance"), "exchange must be one of binance; was 'bnance'"),
         (replaced(CANDLES, "--timeframe", "60"), "timeframe must be one of 1m, 5m, 15m, 1h, 4h, 1d; was '60'"),
         (replaced(CANDLES, "--symbol", "FOO/BAR"), "symbol 'FOO/BAR' is not listed by binance"),

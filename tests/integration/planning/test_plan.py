@@ -457,7 +457,11 @@ def test_the_same_plan_gives_its_tasks_the_same_ids_and_each_its_own(planner: Pl
     ("request_", "error", "text"),
     [
         ({"exchanges": ["mtgox"]}, UnknownExchangeError, "exchange must be one of .*binance.*; was 'mtgox'"),
-        ({"datasets": ["candles"]}, UnknownNameError, "dataset must be one of ohlcv, funding_rates; was 'candles'"),
+        (
+            {"datasets": ["candles"]},
+            UnknownNameError,
+            "dataset must be one of ohlcv, funding_rates, trades; was 'candles'",
+        ),
         ({"datasets": []}, UsageError, "dataset must be one of"),
         ({"timeframes": ["60"]}, UnknownNameError, "timeframe must be one of 1m, 5m, 15m, 1h, 4h, 1d; was '60'"),
         ({"symbols": ["BTC/USDC"]}, UnknownSymbolError, "'BTC/USDC' is not listed by binance; did you mean BTC/USDT"),
@@ -516,7 +520,7 @@ def test_without_names_the_settings_decide(planner: Planner) -> None:
 def test_a_summary_is_plain_data(planner: Planner) -> None:
     summary = planner.plan(DAY).summary()
 
-    assert summary["tasks_by_source"] == {"archive": 1, "rest": 0}
+    assert summary["tasks_by_source"] == {"archive": 1, "rest": 0, "rebuilt": 0}
     assert summary["series"] == [
         {
             "exchange": "binance",
@@ -529,6 +533,7 @@ def test_a_summary_is_plain_data(planner: Planner) -> None:
             "asked_rows": 24,
             "archives": 1,
             "rest_ranges": 0,
+            "rebuilt_ranges": 0,
             "holes": 0,
         }
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-from marketlake.datasets import DATASETS, FUNDING_RATES, OHLCV, ColumnType, Dataset, dataset_named
+from marketlake.datasets import DATASETS, FUNDING_RATES, OHLCV, TRADES, ColumnType, Dataset, dataset_named
 from marketlake.datasets.current import current_rows_sql
 from marketlake.errors import UnknownNameError
 
@@ -68,7 +68,14 @@ def test_keys_tables_and_partitions_are_those_that_users_know() -> None:
     assert FUNDING_RATES.key == ("exchange", "symbol", "funding_time")
     assert list(OHLCV.views) == [f"raw_market_data_{timeframe}" for timeframe in ("1m", "5m", "15m", "1h", "4h", "1d")]
     assert list(FUNDING_RATES.views) == ["raw_funding_rates"]
-    assert {dataset.dlq_table for dataset in DATASETS.values()} == {"bronze.ohlcv_dlq", "bronze.funding_rates_dlq"}
+    assert list(TRADES.views) == ["raw_trades"]
+    assert {dataset.dlq_table for dataset in DATASETS.values()} == {
+        "bronze.ohlcv_dlq",
+        "bronze.funding_rates_dlq",
+        "bronze.trades_dlq",
+    }
+    assert TRADES.key == ("exchange", "symbol", "trade_kind", "trade_id")
+    assert TRADES.partitioned_by == ("exchange", "partition_date")
     assert OHLCV.partitioned_by == ("exchange", "timeframe", "partition_month")
     assert FUNDING_RATES.partitioned_by == ("exchange",)
 
@@ -81,7 +88,7 @@ def test_names_follow_the_vocabulary(dataset: Dataset) -> None:
 
 
 def test_an_unknown_dataset_is_refused_with_the_list() -> None:
-    with pytest.raises(UnknownNameError, match="dataset must be one of ohlcv, funding_rates; was 'ohclv'"):
+    with pytest.raises(UnknownNameError, match="dataset must be one of ohlcv, funding_rates, trades; was 'ohclv'"):
         dataset_named("ohclv")
 
 

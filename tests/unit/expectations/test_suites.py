@@ -71,5 +71,7 @@ def test_the_schema_of_a_suite_is_that_of_the_registry(name: str) -> None:
 
 
 def test_an_unknown_suite_is_refused_with_the_list() -> None:
-    with pytest.raises(UnknownNameError, match="market_data_quality, funding_rates_quality; was 'trades_quality'"):
-        suite_named("trades_quality")
+    with pytest.raises(
+        UnknownNameError, match="market_data_quality, funding_rates_quality, trades_quality; was 'books_quality'"
+    ):
+        suite_named("books_quality")

@@ -44,7 +44,7 @@ class HourlyExchange:
         starts = [window.start + HOUR * hour for hour in hours]
         return [Window(start, min(start + HOUR * self.page_rows, window.end)) for start in starts]
 
-    def page(self, dataset: str, market: Market, *, timeframe: str, window: Window) -> Page:
+    def page(self, dataset: str, market: Market, *, timeframe: str, window: Window, from_id: str | None = None) -> Page:
         with self._lock:
             self.asked.append((market.symbol, window.start))
             self.at_once += 1
@@ -104,7 +104,9 @@ def test_a_server_that_gives_smaller_pages_than_asked_for_loses_nothing(tmp_path
 
 def test_a_server_that_ignores_the_start_fails_the_task_and_is_not_asked_for_ever(tmp_path: Path) -> None:
     class Stuck(HourlyExchange):
-        def page(self, dataset: str, market: Market, *, timeframe: str, window: Window) -> Page:
+        def page(
+            self, dataset: str, market: Market, *, timeframe: str, window: Window, from_id: str | None = None
+        ) -> Page:
             page = super().page(dataset, market, timeframe=timeframe, window=window)
             return Page(page.response, page.row_count, START + HOUR)
 

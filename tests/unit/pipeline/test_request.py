@@ -9,7 +9,7 @@ SETTINGS = load_settings(environ={})
 
 def test_empty_lists_mean_all_datasets_and_enabled_exchanges():
     checked = check_request(RunRequest(), SETTINGS, has_window=True)
-    assert (checked.datasets, checked.exchanges) == (("ohlcv", "funding_rates"), ("binance",))
+    assert (checked.datasets, checked.exchanges) == (("ohlcv", "funding_rates", "trades"), ("binance",))
 
 
 def test_a_timeframe_alone_means_candles():

@@ -72,5 +72,5 @@ def test_a_predicate_without_marks_is_the_same_everywhere() -> None:
 
 
 def test_a_dataset_without_rules_is_refused() -> None:
-    with pytest.raises(UnknownNameError, match="ohlcv, funding_rates; was 'trades'"):
-        rules_for(replace(OHLCV, name="trades"))
+    with pytest.raises(UnknownNameError, match="ohlcv, funding_rates, trades; was 'books'"):
+        rules_for(replace(OHLCV, name="books"))
