@@ -22,6 +22,7 @@ from marketlake.instants import format_instant, parse_instant
 from marketlake.settings import Settings
 
 SYNTHETIC = "synthetic:7"
+_NO_TRADES = {"MARKETLAKE__EXCHANGES__BINANCE__SYMBOLS__TRADES": "[]"}
 RECORDED_CONFIG = ROOT / "config" / "demo-recorded.yaml"
 # The recorded files overlap in the days before; the recorded exchange's clock begins here.
 RECORDED_CLOCK = parse_instant("2025-01-16T06:00:00Z")
@@ -66,7 +67,7 @@ def choose_market(settings: Settings, *, wanted: str, known: str | None) -> Demo
         missing = unreachable(settings)
         if not missing:
             forget_feed(settings.home)
-            return DemoMarket("live", "the exchange answers")
+            return DemoMarket("live", "the exchange answers; its millions of trades a day are left out", _NO_TRADES)
         if name == "live":
             raise UnavailableError(
                 f"the real exchange is wanted{' because this lake holds its data' if known else ''}, but does not "

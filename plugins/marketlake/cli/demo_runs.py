@@ -22,6 +22,7 @@ TASKS = (
     "plan_fetches",
     "ingest_ohlcv",
     "ingest_funding_rates",
+    "ingest_trades",
     "load_bronze",
     "validate_data_quality",
     "publish_changes",

@@ -153,14 +153,16 @@ class Lake:
         *,
         exchange: str = "binance",
         as_of: Instant | None = None,
+        version: int | None = None,
         include_backfilled: bool = False,
         exact: bool = False,
         format: str = "arrow",
         columns: Sequence[str] | None = None,
     ) -> Any:
         """Return the current trades with event time in `[start, end)`, by event time; otherwise like `candles`."""
-        options = _Options(start, end, exchange, as_of, include_backfilled, exact, format, columns)
-        return self._market_rows(TRADES, symbol, None, options)
+        check_format(format)
+        options = Options(start, end, exchange, as_of, include_backfilled, exact, columns)
+        return in_format(read_market(self._table(TRADES, version), TRADES, symbol, None, options), format, exact=True)
 
     def mart(self, name: str, *, exact: bool = False, format: str = "arrow") -> Any:
         """Return a gold mart, read from Postgres by the reader's role.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,8 @@ _BATCH_ROWS = 50_000
 
 def rebuilt_line(candle: dict[str, Any]) -> dict[str, Any]:
     """Return a candle as it is landed; `received_at` is when the newest of its trades came."""
-    values = {name: None if candle.get(name) is None else f"{candle[name]:f}" for name in _VALUES}
     times = {name: format_instant(candle[name]) for name in ("open_time", "received_at")}
-    return times | values
+    return times | {name: _text(candle.get(name)) for name in _VALUES}
 
 
 def rebuilt_batches(path: Path, *, source_ref: str) -> Iterator[pa.RecordBatch]:
@@ -40,6 +40,12 @@ def rebuilt_batches(path: Path, *, source_ref: str) -> Iterator[pa.RecordBatch]:
             position, rows = position + len(rows), []
     if rows:
         yield _batch(rows, source_ref, position)
+
+
+def _text(value: Any) -> str | None:
+    if value is None:
+        return None
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
 def _batch(rows: list[dict[str, Any]], source_ref: str, position: int) -> pa.RecordBatch:
