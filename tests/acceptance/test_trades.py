@@ -96,3 +96,24 @@ def test_minutes_without_a_trade_are_explained_by_the_recorded_trades(recorded_w
     found = dict(recorded_world.rows(states + " where dataset = 'ohlcv' and timeframe = '1m' group by 1"))
     assert found == {"present": 2_469, "no_trades": 1_091}
     assert recorded_world.rows("select count(*) from ops.source_disagreements") == [(0,)]
+
+
+def test_a_jump_in_the_ids_stays_open_until_the_trades_come(make_world: MakeWorld, market: SyntheticMarket) -> None:
+    world = make_world(market, CLOCK)
+    day = ("2025-03-03", "2025-03-04")
+    world.sandbox.faults.add(
+        "gaps", symbol="ETHUSDT", endpoint="aggTrades", start="2025-03-03T10:00:00Z", end="2025-03-03T10:20:00Z"
+    )
+
+    load(world, *day)
+    [(start, end)] = world.rows(
+        "select range_start, range_end from ops.coverage where dataset = 'trades' and state = 'pending'"
+    )
+    assert parse_instant("2025-03-03T09:50:00Z") < start < parse_instant("2025-03-03T10:00:00Z")
+    assert parse_instant("2025-03-03T10:20:00Z") <= end < parse_instant("2025-03-03T10:30:00Z")
+    world.sandbox.faults.clear()
+    load(world, *day)
+
+    assert world.rows(IDS) == [truth(market, "2025-03-03T00:00:00Z", "2025-03-04T00:00:00Z")]
+    states = "select distinct state from ops.coverage where dataset = 'trades' and state <> 'not_listed'"
+    assert world.rows(states) == [("present",)]

@@ -12,7 +12,7 @@ from marketlake.sandbox.faults import Call, Fault, Faults
 from marketlake.sandbox.intervals import LENGTHS, next_open, open_of
 from marketlake.sandbox.listings import SPOT, UM, Listing
 from marketlake.sandbox.market import ArchivePath, Ask, KlineRow, Market, Record
-from marketlake.sandbox.rows import FUNDING_FILE, FUNDING_REST, KLINES, Layout, change_rows
+from marketlake.sandbox.rows import FILES, FUNDING_REST, KLINES, TRADES_REST, Layout, change_rows
 from marketlake.sandbox.shelf import Shelf
 
 _IN_FILES = (
@@ -88,9 +88,13 @@ class DisturbedMarket:
         return self._order(call, FUNDING_REST, rows)
 
     def agg_trades(self, listing: Listing, ask: Ask) -> list[Record]:
-        """Return a page of aggregate trades."""
+        """Return a page of aggregate trades as the faults leave it."""
         call = self._call(REST, listing, "aggTrades", None, ask)
-        return [] if self._is_silent(call) else self.market.agg_trades(listing, self._until_delisting(call, ask))
+        ask = self._until_delisting(call, ask)
+        if self._is_silent(call):
+            return []
+        rows = self._page(call, TRADES_REST, ask, lambda one: self.market.agg_trades(listing, one))
+        return self._order(call, TRADES_REST, rows)
 
     def trades(self, listing: Listing, ask: Ask) -> list[Record]:
         """Return a page of trades."""
@@ -147,8 +151,8 @@ class DisturbedMarket:
         self, path: ArchivePath, call: Call, found: tuple[str, list[list[str]]], faults: list[Fault]
     ) -> bytes | None:
         header, rows = found
-        layout = KLINES if path.dataset == "klines" else FUNDING_FILE
-        if path.dataset not in ("klines", "fundingRate"):
+        layout = FILES.get(path.dataset)
+        if layout is None:
             return self._shelf.archive(path)
         for fault in faults:
             if fault.name == "delisting":
@@ -195,9 +199,9 @@ class DisturbedMarket:
         while True:
             batch = read(left)
             rows += [row for row in batch if not any(one.selects(call, layout.instant_ms(row)) for one in missing)]
-            if len(rows) == ask.limit or len(batch) < left.limit or ask.start_ms is None:
+            if len(rows) == ask.limit or len(batch) < left.limit or (ask.start_ms is None and ask.from_id is None):
                 break
-            left = replace(left, start_ms=layout.instant_ms(batch[-1]) + 1, limit=ask.limit - len(rows))
+            left = replace(_behind(layout, left, batch[-1]), limit=ask.limit - len(rows))
         for fault in self._taken("restated_candle", call):
             rows = change_rows(fault, call, layout, rows)
         return rows
@@ -226,6 +230,13 @@ class DisturbedMarket:
             end = min(end, ask.start_ms + ask.limit * LENGTHS[interval])
         root = "/api/v3/" if listing.venue == SPOT else "/fapi/v1/"
         return Call(source, listing.venue, endpoint, root + endpoint, listing.symbol, interval, ask.start_ms or 0, end)
+
+
+def _behind(layout: Layout, ask: Ask, row: Any) -> Ask:
+    """What asks for the rows after this one; trades go by their numbers, because an instant may have several."""
+    if layout is TRADES_REST:
+        return replace(ask, from_id=row["a"] + 1, start_ms=None)
+    return replace(ask, start_ms=layout.instant_ms(row) + 1)
 
 
 def file_call(path: ArchivePath) -> Call:

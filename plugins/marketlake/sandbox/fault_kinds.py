@@ -12,7 +12,7 @@ from marketlake.instants import parse_instant, to_epoch_ms
 from marketlake.sandbox.listings import SPOT, UM, VENUES
 
 REST, ARCHIVE = "rest", "archive"
-_FIELDS = ("open", "high", "low", "close", "volume", "quote_volume", "funding_rate")
+_FIELDS = ("open", "high", "low", "close", "volume", "quote_volume", "funding_rate", "price", "amount")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How a fault changes rows: candles and funding events, as REST sends them and as archives hold them."""
+"""How a fault changes rows: candles, funding events, aggregate trades, as REST sends them and as archives hold them."""
 
 from __future__ import annotations
 
@@ -29,6 +29,10 @@ class Layout:
 KLINES = Layout(0, {"open": 1, "high": 2, "low": 3, "close": 4, "volume": 5, "quote_volume": 7}, (0, 6))
 FUNDING_REST = Layout("fundingTime", {"funding_rate": "fundingRate"}, ("fundingTime",))
 FUNDING_FILE = Layout(0, {"funding_rate": 2}, (0,))
+TRADES_REST = Layout("T", {"price": "p", "amount": "q"}, ("T",))
+TRADES_FILE = Layout(5, {"price": 1, "amount": 2}, (5,))
+# What changes rows of an archive, by the exchange's name of its dataset; others stay as they are.
+FILES = {"klines": KLINES, "fundingRate": FUNDING_FILE, "aggTrades": TRADES_FILE}
 
 
 def change_rows(fault: Fault, call: Call, layout: Layout, rows: list[Any]) -> list[Any]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from marketlake.instants import format_instant, from_epoch_ms
 from marketlake.sandbox import SyntheticMarket
 from marketlake.sandbox.archives import parse_path, unzipped
 from marketlake.sandbox.disturbed import DisturbedMarket
@@ -232,3 +233,41 @@ class TestEndsAndChanges:
         events = market.funding(perpetual, Ask(NOW, start_ms=JANUARY, limit=6))
         assert [(one["fundingTime"] - JANUARY) // DAY for one in events] == [0, 0, 0, 2, 2, 2]
         assert len(unzipped(published(market, FUNDING)[0])[1]) == 90
+
+
+TRADES = path_of("spot/daily/aggTrades/BTCUSDT/BTCUSDT-aggTrades-2025-01-05")
+
+
+def instant(ms: int) -> str:
+    return format_instant(from_epoch_ms(ms))
+
+
+def ids(rows: list[Any]) -> list[int]:
+    return [row["a"] for row in rows]
+
+
+@pytest.mark.parametrize("by_id", [False, True])
+def test_a_page_of_trades_goes_on_behind_a_gap_by_number(market: DisturbedMarket, btc: Listing, by_id: bool) -> None:
+    start = JANUARY + 4 * DAY
+    whole = BASE.agg_trades(btc, Ask(NOW, start_ms=start, limit=500))
+    first, last = whole[3]["T"], whole[9]["T"]
+    market.faults.add("gaps", symbol="BTCUSDT", endpoint="aggTrades", start=instant(first), end=instant(last + 1))
+
+    bounds = {"from_id": whole[0]["a"]} if by_id else {"start_ms": start}
+    page = market.agg_trades(btc, Ask(NOW, limit=20, **bounds))
+
+    assert ids(page) == [row["a"] for row in whole if not first <= row["T"] <= last][:20]
+
+
+def test_an_archive_of_trades_shows_restated_values_and_gaps(market: DisturbedMarket) -> None:
+    pristine = market.pristine_archive(TRADES)
+    assert pristine is not None
+    rows = unzipped(pristine)[1]
+    market.faults.add("gaps", symbol="BTCUSDT", endpoint="aggTrades", end="2025-01-05T01:00:00Z")
+    market.faults.add("restated_candle", symbol="BTCUSDT", endpoint="aggTrades", field="price")
+
+    found = unzipped(published(market, TRADES)[0])[1]
+
+    kept = [row for row in rows if int(row[5]) // 1000 >= JANUARY + 4 * DAY + HOUR]
+    assert [row[0] for row in found] == [row[0] for row in kept]
+    assert all(new[1] != old[1] and new[2:] == old[2:] for new, old in zip(found, kept, strict=True))
