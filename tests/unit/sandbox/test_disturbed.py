@@ -263,8 +263,8 @@ def test_an_archive_of_trades_shows_restated_values_and_gaps(market: DisturbedMa
     pristine = market.pristine_archive(TRADES)
     assert pristine is not None
     rows = unzipped(pristine)[1]
-    market.faults.add("gaps", symbol="BTCUSDT", endpoint="aggTrades", end="2025-01-05T01:00:00Z")
-    market.faults.add("restated_candle", symbol="BTCUSDT", endpoint="aggTrades", field="price")
+    market.faults.add("gaps", symbol="BTCUSDT", endpoint="aggTrades", start="2025-01-05", end="2025-01-05T01:00:00Z")
+    market.faults.add("restated_candle", symbol="BTCUSDT", endpoint="aggTrades", field="price", start="2025-01-05")
 
     found = unzipped(published(market, TRADES)[0])[1]
 
