@@ -32,7 +32,7 @@ from spark_jobs.bronze.landed_rows import KEPT
 from spark_jobs.bronze.reference import existing_rows, late_agreements, market_hulls
 from spark_jobs.bronze.reissues import Gone, gone_from_reissued
 from spark_jobs.bronze.revisions import Revised, first_revisions, revise, stored_schema
-from spark_jobs.lib.delta_tables import Commit, TableSpec, append_once, bronze_spec
+from spark_jobs.lib.delta_tables import Commit, TableSpec, append_once, bronze_spec, ensure_table
 from spark_jobs.lib.quality import split_by_rules
 
 
@@ -193,6 +193,7 @@ def _commit_dead_letters(context: LoadContext, batch: _Batch, record: LoadRecord
         return
     dataset, task = context.dataset, batch.task
     spec = dead_letters.dlq_spec(dataset)
+    ensure_table(context.root, spec)
     letters = dead_letters.dead_letters(
         batch.rejected, dataset, rule_version=context.rules.version, load_id=task.load_id, seen_at=known_at
     )
@@ -200,12 +201,15 @@ def _commit_dead_letters(context: LoadContext, batch: _Batch, record: LoadRecord
     target = dead_letters.DeadLetterFile(
         context.settings.dlq_folder, task.load_id, task.manifest.now, task.manifest.exchange
     )
-    letters = letters.persist()
+    new = dead_letters.not_seen_before(
+        context.spark, letters, dataset, root=context.root, exchange=task.manifest.exchange, load_id=task.load_id
+    ).persist()
     try:
-        dead_letters.write_files(letters, target, has_timeframes=dataset.has_timeframes)
-        _append(context, task, letters, spec, record, known_at)
+        if not new.isEmpty():
+            dead_letters.write_files(new, target, has_timeframes=dataset.has_timeframes)
+            _append(context, task, new, spec, record, known_at)
     finally:
-        letters.unpersist()
+        new.unpersist()
 
 
 def _append(

@@ -1,8 +1,7 @@
-"""The dead-letter queue: rejected rows as a table (QUA-11) and as JSON files (QUA-12), each row once a load.
+"""The dead-letter queue: rejected rows as a table (QUA-11) and as JSON files (QUA-12), each row once.
 
-A row that another load rejects again is there again: when it was first and last seen, how often, and by which rules is
-read from its rows, grouped by `reject_id`. A repeated load writes the same files again: their names come from the
-manifest's instant and the load's id.
+A row that a source sends again and again is in the queue once, however often a run was killed and repeated. A repeated
+load writes the same files again: their names come from the manifest's instant and the load's id.
 """
 
 from __future__ import annotations
@@ -16,12 +15,13 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import DataFrame, Row, Window
+from pyspark.sql import DataFrame, Row, SparkSession, Window
 from pyspark.sql import functions as F
 
 from marketlake.datasets import Column, ColumnType, Dataset
 from marketlake.datasets.columns import instant, integer, text
 from marketlake.instants import format_instant
+from marketlake.lake.files import table_path
 from marketlake.work import hash_id
 from spark_jobs.lib.delta_tables import TableSpec
 
@@ -51,7 +51,7 @@ def dlq_spec(dataset: Dataset) -> TableSpec:
     return TableSpec(
         name=dataset.dlq_table,
         columns=(
-            text("reject_id", "Hash of dataset, source_ref and raw payload; once a load."),
+            text("reject_id", "Hash of dataset, source_ref and raw payload; a row is here once."),
             text("dataset", "The dataset that the row was meant for."),
             text("raw_payload", "The row as received, JSON.", is_nullable=True),
             Column("dlq_reasons", ColumnType.TEXT_LIST, "Why it was rejected, one reason for each rule."),
@@ -95,6 +95,19 @@ def dead_letters(
         .where("_place = 1")
         .select(*dlq_spec(dataset).column_names)
     )
+
+
+def not_seen_before(
+    spark: SparkSession, letters: DataFrame, dataset: Dataset, *, root: str, exchange: str, load_id: str
+) -> DataFrame:
+    """Return the letters that no other load has put into the table."""
+    seen = (
+        spark.read.format("delta")
+        .load(table_path(root, dataset.dlq_table))
+        .where((F.col("exchange") == exchange) & (F.col("load_id") != load_id))
+        .select("reject_id")
+    )
+    return letters.join(seen, on="reject_id", how="left_anti")
 
 
 def write_files(letters: DataFrame, target: DeadLetterFile, *, has_timeframes: bool) -> list[Path]:
