@@ -13,6 +13,7 @@ from marketlake.embedded_postgres import PostgresAddress
 from marketlake.ledger import connect
 from marketlake.settings import Settings, load_settings
 from tests.databases import environment_of
+from tests.integration.planning.planner import Planner
 
 
 @pytest.fixture
@@ -32,3 +33,9 @@ def connection(settings: Settings) -> Iterator[psycopg.Connection]:
         names = sql.SQL(", ").join(sql.Identifier("ops", name) for (name,) in tables)
         opened.execute(sql.SQL("truncate {} restart identity cascade").format(names))
         yield opened
+
+
+@pytest.fixture
+def planner(connection: psycopg.Connection, settings: Settings) -> Planner:
+    """A planner over an empty ledger that knows the markets."""
+    return Planner(connection, settings)

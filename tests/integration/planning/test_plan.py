@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
 
-from marketlake.datasets import dataset_named
 from marketlake.errors import (
     MarketlakeError,
     UnknownExchangeError,
@@ -18,118 +15,16 @@ from marketlake.errors import (
     UsageError,
     WindowError,
 )
-from marketlake.instants import Window, parse_instant
-from marketlake.landing import LandingArea, seal_manifest
+from marketlake.instants import parse_instant
 from marketlake.ledger import (
-    ArchiveFile,
-    Change,
-    Fact,
-    LoadedArchive,
-    LoadRecord,
     Run,
     create_run,
-    facts_of_answer,
-    facts_of_refusal,
     high_watermark,
-    manifests_waiting,
-    record_archive,
-    record_failure,
-    record_load,
-    register_manifest,
-    rejection_cause,
-    store_instruments,
     tasks_of,
 )
-from marketlake.planning.plan import Plan, plan_run, save_plan
-from marketlake.rules import rules_for
+from marketlake.planning.plan import plan_run, save_plan
 from marketlake.settings import Settings
-from marketlake.work import Answer, FetchTask, Instrument, Manifest, Market
-
-BTC = ("ohlcv", "binance", "BTC/USDT", "1h")
-SPOT = Market("spot", "BTC/USDT", "BTCUSDT")
-HOUR = timedelta(hours=1)
-LISTED = [
-    Instrument("binance", "BTC/USDT", "BTCUSDT", "spot", "BTC", "USDT"),
-    Instrument("binance", "ETH/USDT", "ETHUSDT", "spot", "ETH", "USDT"),
-    Instrument(
-        "binance", "NEW/USDT", "NEWUSDT", "spot", "NEW", "USDT", listed_at=parse_instant("2025-01-15T10:30:00Z")
-    ),
-    Instrument(
-        "binance", "OLD/USDT", "OLDUSDT", "spot", "OLD", "USDT", delisted_at=parse_instant("2025-01-10T12:00:00Z")
-    ),
-    Instrument("binance", "BTC/USDT:USDT", "BTCUSDT", "perpetual", "BTC", "USDT", "USDT"),
-    Instrument("binance", "ETH/USDT:USDT", "ETHUSDT", "perpetual", "ETH", "USDT", "USDT"),
-]
-NOW = parse_instant("2025-03-10T12:30:00Z")
-
-
-class Planner:
-    """Plans runs over one ledger and records what they would have brought."""
-
-    def __init__(self, connection: psycopg.Connection, settings: Settings) -> None:
-        self.connection = connection
-        self.settings = settings
-        self.loads = 0
-        self.runs = 0
-        store_instruments(connection, "binance", LISTED, NOW)
-
-    def run(self, window: Window | None, *, now: str = "", mode: str = "incremental") -> Run:
-        self.runs += 1
-        at = parse_instant(now) if now else NOW
-        return create_run(self.connection, Run(f"cli__{self.runs}", "cli", window, mode, {}, at))
-
-    def plan(self, window: tuple[str, str] | None, *, now: str = "", **request: Any) -> Plan:
-        run = self.run(span(*window) if window else None, now=now, mode=request.get("mode", "incremental"))
-        plain: dict[str, Any] = {"datasets": ["ohlcv"], "symbols": ["BTC/USDT"], "timeframes": ["1h"]}
-        return plan_run(self.connection, run, settings=self.settings, **(plain | request))
-
-    def bring(
-        self,
-        *answered: tuple[str, str],
-        over: tuple[str, str] | None = None,
-        source: str = "rest",
-        now: str = "",
-        timeframe: str = "1h",
-    ) -> None:
-        """Record a load whose answer over a window had rows in the answered ranges."""
-        window = span(*(over or answered[0]))
-        at = parse_instant(now) if now else NOW
-        facts = facts_of_answer(
-            Answer("t", SPOT, timeframe, source, window, "answered", at),
-            [span(*bounds) for bounds in answered],
-            [],
-            exchange="binance",
-            dataset=dataset_named("ohlcv"),
-            now=at,
-        )
-        self.record(*facts)
-
-    def record(self, *facts: Fact, **changes: Any) -> None:
-        self.loads += 1
-        record = LoadRecord(f"l{self.loads}", "bronze.ohlcv", "ohlcv", "binance", None, "r", facts=tuple(facts))
-        record_load(self.connection, replace(record, **changes))
-
-
-@pytest.fixture
-def planner(connection: psycopg.Connection, settings: Settings) -> Planner:
-    """A planner over an empty ledger that knows the markets."""
-    return Planner(connection, settings)
-
-
-def span(start: str, end: str) -> Window:
-    return Window(parse_instant(start), parse_instant(end))
-
-
-def brief(tasks: tuple[FetchTask, ...]) -> list[tuple[str, str, str, str]]:
-    """Tasks as (source, start, end, reason), instants as short as they read well."""
-    return [(task.source, short(task.window.start), short(task.window.end), task.reason) for task in tasks]
-
-
-def short(instant: Any) -> str:
-    return str(instant.strftime("%m-%d" if instant.hour == instant.minute == 0 else "%m-%d %H:%M"))
-
-
-# What is wanted ------------------------------------------------------------------------------------------------------
+from tests.integration.planning.planner import NOW, Planner, brief, short, span
 
 
 def test_a_first_plan_takes_months_and_days_from_archives_and_the_tail_by_rest(planner: Planner) -> None:
@@ -215,9 +110,6 @@ def test_expected_rows_are_computed_one_symbol_day_over_six_timeframes_is_1855(p
     assert sum(item.asked_rows or 0 for item in day.series) == 1855
 
 
-# Look-back and watermark ---------------------------------------------------------------------------------------------
-
-
 def test_after_candles_up_to_2025_12_14_2300_the_first_request_starts_at_that_candle(planner: Planner) -> None:
     planner.bring(("2025-12-14", "2025-12-15"), now="2025-12-15T00:10:00Z")
 
@@ -239,197 +131,7 @@ def test_without_a_window_a_market_starts_at_the_first_instant_and_later_at_its_
     assert [short(task.window.start) for task in planner.plan(None).tasks] == ["03-08 23:00"]
 
 
-# Holes ---------------------------------------------------------------------------------------------------------------
-
 DAY = ("2025-03-01", "2025-03-02")
-HOLED = (("2025-03-01", "2025-03-01T02:00:00Z"), ("2025-03-01T04:00:00Z", "2025-03-02"))
-
-
-@pytest.mark.parametrize(
-    ("holes", "now", "asked"),
-    [
-        pytest.param("none", "2025-03-10T23:00:00Z", False, id="scheduled, on the same day"),
-        pytest.param("none", "2025-03-11T00:00:00Z", True, id="scheduled, on the next day"),
-        pytest.param("due", "2025-03-10T23:00:00Z", False, id="daily, on the same day"),
-        pytest.param("all", "2025-03-10T12:31:00Z", True, id="by hand, at once"),
-    ],
-)
-def test_a_scheduled_run_waits_for_an_open_hole_and_a_run_by_hand_does_not(
-    planner: Planner, holes: str, now: str, asked: bool
-) -> None:
-    planner.bring(*HOLED, over=DAY)
-
-    assert bool(planner.plan(DAY, now=now, holes=holes).tasks) == asked
-
-
-def test_a_hole_is_asked_from_the_archive_of_its_day_and_then_by_rest(planner: Planner) -> None:
-    planner.bring(*HOLED, over=DAY)
-    first = planner.plan(DAY, holes="all")
-    planner.bring(over=("2025-03-01T02:00:00Z", "2025-03-01T04:00:00Z"), source="archive")
-    second = planner.plan(DAY, holes="all")
-
-    assert brief(first.tasks) == [("archive", "03-01 02:00", "03-01 04:00", "hole")]
-    assert first.tasks[0].archive_path == "data/spot/daily/klines/BTCUSDT/1h/BTCUSDT-1h-2025-03-01.zip"
-    assert brief(second.tasks) == [("rest", "03-01 02:00", "03-01 04:00", "hole")]
-
-
-def test_only_the_daily_run_also_asks_for_due_holes_before_its_window(planner: Planner) -> None:
-    planner.bring(*HOLED, over=DAY)
-    window, later = ("2025-03-11", "2025-03-12"), "2025-03-11T01:00:00Z"
-
-    asked = {holes: brief(planner.plan(window, now=later, holes=holes).tasks) for holes in ("none", "due", "all")}
-
-    hole = ("archive", "03-01 02:00", "03-01 04:00", "hole")
-    assert hole in asked["due"]
-    assert hole not in asked["none"] + asked["all"]
-
-
-def test_a_settled_hole_is_asked_for_by_nobody(planner: Planner) -> None:
-    for number in range(3):
-        planner.bring(*HOLED, over=DAY, now=f"2025-03-1{number}T12:00:00Z")
-
-    assert planner.plan(DAY, holes="all", now="2025-03-20").tasks == ()
-
-
-def test_a_failed_range_is_due_at_once_and_planned_like_a_new_one(planner: Planner) -> None:
-    planner.record(
-        Fact("ohlcv", "binance", "BTC/USDT", "1h", span(*DAY), "failed", "archive", "fetch_failed", retry_at=NOW)
-    )
-
-    assert brief(planner.plan(DAY).tasks) == [("archive", "03-01", "03-02", "hole")]
-
-
-def test_refused_rows_are_fetched_anew_only_by_force(planner: Planner) -> None:
-    answer = Answer("t", SPOT, "1h", "rest", span(*DAY), "answered", NOW)
-    planner.record(*facts_of_refusal(answer, exchange="binance", dataset=dataset_named("ohlcv"), now=NOW))
-
-    assert planner.plan(DAY, holes="all").tasks == ()
-    assert brief(planner.plan(DAY, mode="force").tasks) == [("archive", "03-01", "03-02", "force")]
-
-
-def test_what_was_rejected_for_good_is_asked_for_again_once_the_rules_change(planner: Planner) -> None:
-    now_valid = rules_for(dataset_named("ohlcv"), planner.settings.quality).version
-    hole = span("2025-03-01T02:00:00Z", "2025-03-01T03:00:00Z")
-    for version in (now_valid, "v0"):
-        planner.record(Fact(*BTC, window=hole, state="revoked", cause="restored"))
-        planner.record(Fact(*BTC, window=hole, state="rejected", source="rest", cause=rejection_cause(version)))
-        planner.bring(("2025-03-01", "2025-03-01T02:00:00Z"), ("2025-03-01T03:00:00Z", "2025-03-02"), over=DAY)
-        plan = planner.plan(DAY)
-        assert bool(plan.tasks) == (version == "v0")
-
-    assert [(fact.state, fact.cause, fact.window) for fact in plan.facts] == [("revoked", "rules_changed", hole)]
-    save_plan(planner.connection, plan)
-    again = planner.plan(DAY)
-    assert (brief(again.tasks), again.facts) == ([("rest", "03-01 02:00", "03-01 03:00", "new")], ())
-
-
-def test_many_small_holes_of_a_day_that_is_not_published_are_one_request(planner: Planner) -> None:
-    window = ("2025-03-10", "2025-03-10T10:00:00Z")
-    present = [(f"2025-03-10T0{hour}:00:00Z", f"2025-03-10T0{hour}:59:00Z") for hour in range(9)]
-    planner.bring(*present, over=window, timeframe="1m")
-
-    plan = planner.plan(window, timeframes=["1m"], holes="all")
-
-    assert brief(plan.tasks) == [("rest", "03-10 00:59", "03-10 10:00", "hole")]
-
-
-# Requests beyond what is missing -------------------------------------------------------------------------------------
-
-
-def test_force_asks_for_the_whole_window_again(planner: Planner) -> None:
-    planner.bring(("2025-03-08", "2025-03-10"))
-
-    assert brief(planner.plan(("2025-03-08", "2025-03-10"), mode="force").tasks) == [
-        ("archive", "03-08", "03-09", "force"),
-        ("rest", "03-09", "03-10", "force"),
-    ]
-
-
-@pytest.mark.parametrize(("source", "count"), [("archive", 2), ("rest", 1)])
-def test_a_named_source_alone_is_asked_over_the_whole_window(planner: Planner, source: str, count: int) -> None:
-    window = ("2025-03-08", "2025-03-09T12:00:00Z")
-    planner.bring(window)
-
-    plan = planner.plan(window, source=source)
-
-    assert {(task.source, task.reason, task.may_fall_back) for task in plan.tasks} == {(source, "source", False)}
-    assert len(plan.tasks) == count
-    assert sum((task.window.length for task in plan.tasks), timedelta(0)) == 36 * HOUR
-
-
-def loaded_archive(planner: Planner, status: str = "verified") -> str:
-    path = "data/spot/daily/klines/BTCUSDT/1h/BTCUSDT-1h-2025-03-01.zip"
-    period = span(*DAY)
-    market = ("BTC/USDT", "BTCUSDT", "1h", period.start, period.end)
-    record_archive(
-        planner.connection,
-        ArchiveFile("binance", path, "ohlcv", *market, status, published_sha256="aa", checked_at=NOW),
-    )
-    if status == "verified":
-        planner.record(archives=(LoadedArchive(path, "aa", 24, period.start, period.end, NOW),))
-    return path
-
-
-def test_loaded_archives_of_the_window_are_asked_for_their_checksum_on_request_only(planner: Planner) -> None:
-    path = loaded_archive(planner)
-    planner.bring(DAY)
-
-    assert planner.plan(DAY).tasks == ()
-    [task] = planner.plan(DAY, check_reissued=True).tasks
-    assert (task.source, task.reason, task.archive_path, task.may_fall_back) == ("archive", "reissue", path, False)
-    assert planner.plan(("2025-03-02", "2025-03-02T01:00:00Z"), check_reissued=True).tasks[0].reason == "new"
-
-
-def test_an_archive_known_to_be_absent_goes_to_rest_for_a_day(planner: Planner) -> None:
-    loaded_archive(planner, "absent")
-
-    assert [task.source for task in planner.plan(DAY).tasks] == ["rest"]
-    assert [task.source for task in planner.plan(DAY, now="2025-03-11T12:30:00Z").tasks] == ["archive"]
-
-
-# Unfinished work -----------------------------------------------------------------------------------------------------
-
-
-def sealed(planner: Planner, status: str = "answered") -> tuple[Manifest, Any]:
-    answer = Answer("t", SPOT, "1h", "rest", span(*DAY), status, NOW)
-    manifest = Manifest("cli__0", "binance", "ohlcv", "recorded", 0.0, NOW, (answer,))
-    area = LandingArea(planner.settings.lake_root)
-    path = seal_manifest(area, manifest, sealed_at=NOW)
-    return replace(manifest, sealed_at=NOW), path
-
-
-def test_a_manifest_that_was_sealed_but_not_registered_is_found_and_its_window_is_not_fetched_again(
-    planner: Planner,
-) -> None:
-    manifest, _ = sealed(planner)
-
-    plan = planner.plan(DAY)
-    assert (plan.tasks, plan.unfinished.summary()["sealed"]) == ((), 1)
-    save_plan(planner.connection, plan)
-
-    assert [row.manifest_id for row in manifests_waiting(planner.connection)] == [manifest.manifest_id]
-    again = planner.plan(DAY)
-    assert (again.tasks, again.unfinished.summary()["sealed"], again.unfinished.summary()["waiting"]) == ((), 0, 1)
-
-
-def test_a_waiting_manifest_whose_answer_failed_keeps_nobody_from_fetching(planner: Planner) -> None:
-    manifest, path = sealed(planner, "failed")
-    register_manifest(planner.connection, manifest, path)
-
-    assert len(planner.plan(DAY).tasks) == 1
-
-
-def test_refused_manifests_unpublished_changes_and_unbuilt_publications_are_counted(planner: Planner) -> None:
-    manifest, path = sealed(planner)
-    register_manifest(planner.connection, manifest, path)
-    record_failure(planner.connection, manifest.manifest_id, "BTC/USDT: 12 of 100 rows", state="refused")
-    planner.record(changes=(Change("ohlcv", "binance", "BTC/USDT", "1h", span(*DAY)),))
-
-    summary = planner.plan(DAY).unfinished.summary()
-    elsewhere = planner.plan(("2025-02-01", "2025-02-02")).unfinished.summary()
-
-    assert summary == {"sealed": 0, "waiting": 0, "refused": 1, "changes": 1, "publications": 0}
-    assert elsewhere["refused"] == 0
 
 
 def test_a_plan_changes_nothing_until_it_is_saved_and_may_be_saved_twice(planner: Planner) -> None:
@@ -448,9 +150,6 @@ def test_the_same_plan_gives_its_tasks_the_same_ids_and_each_its_own(planner: Pl
     ids = [task.task_id for task in first.tasks]
     assert ids == [task.task_id for task in second.tasks]
     assert len(set(ids)) == len(ids)
-
-
-# Bad input -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
