@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from marketlake.datasets import FUNDING_RATES, OHLCV, Dataset
+from marketlake.datasets import FUNDING_RATES, OHLCV, TRADES, Dataset
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,18 @@ GOOD_EVENT: dict[str, Any] = {
     "funding_time_raw": datetime(2024, 1, 1, 8, 0, 0, 31_000, tzinfo=UTC),
     "received_at": datetime(2024, 1, 2, tzinfo=UTC),
     "funding_rate": Decimal("0.0001"),
+    "unreadable": None,
+}
+GOOD_TRADE: dict[str, Any] = {
+    "exchange": "binance",
+    "symbol": "BTC/USDT",
+    "trade_kind": "agg",
+    "trade_id": "26129",
+    "event_time": datetime(2024, 1, 1, 8, 0, 0, 123_456, tzinfo=UTC),
+    "received_at": datetime(2024, 1, 2, tzinfo=UTC),
+    "price": Decimal("42000.01"),
+    "amount": Decimal("0.00001"),
+    "taker_side": "sell",
     "unreadable": None,
 }
 NO_PRICES = dict.fromkeys(("open", "high", "low", "close"))
@@ -114,9 +126,27 @@ EVENT_CASES = (
     ),
     RuleCase("an unreadable mark price", {"unreadable": "mark_price"}, ("unreadable value",)),
 )
+TRADE_CASES = (
+    RuleCase("a good trade", {}),
+    RuleCase("a single trade", {"trade_kind": "trade", "taker_side": "buy"}),
+    RuleCase("no id", {"trade_id": None}, ("missing key",)),
+    RuleCase("no time", {"event_time": None}, ("missing time",)),
+    RuleCase("no price has one reason", {"price": None}, ("missing price",)),
+    RuleCase("no amount has one reason", {"amount": None}, ("missing amount",)),
+    RuleCase("a price of zero", {"price": Decimal(0)}, ("negative price",)),
+    RuleCase("an amount of zero", {"amount": Decimal(0)}, ("negative amount",)),
+    RuleCase("no side", {"taker_side": None}, ("unknown side",)),
+    RuleCase("another side", {"taker_side": "bid"}, ("unknown side",)),
+    RuleCase("another kind", {"trade_kind": "block"}, ("unknown kind",)),
+    RuleCase("an hour ahead is allowed", {"event_time": datetime(2024, 1, 2, 1, tzinfo=UTC)}),
+    RuleCase("two hours ahead", {"event_time": datetime(2024, 1, 2, 2, tzinfo=UTC)}, ("in the future",)),
+    RuleCase("before the first market", {"event_time": datetime(2009, 1, 2, tzinfo=UTC)}, ("before 2009",)),
+    RuleCase("an unreadable optional value", {"unreadable": "is_best_match"}, ("unreadable value",)),
+)
 CASES: tuple[tuple[Dataset, dict[str, Any], RuleCase], ...] = (
     *((OHLCV, GOOD_CANDLE, case) for case in CANDLE_CASES),
     *((FUNDING_RATES, GOOD_EVENT, case) for case in EVENT_CASES),
+    *((TRADES, GOOD_TRADE, case) for case in TRADE_CASES),
 )
 
 

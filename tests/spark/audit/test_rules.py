@@ -27,7 +27,7 @@ def judged(spark: SparkSession, name: str) -> tuple[list[tuple[str, list[str], l
     return told, accepted.count(), rejected.count()
 
 
-@pytest.mark.parametrize("name", ["ohlcv", "funding_rates"])
+@pytest.mark.parametrize("name", ["ohlcv", "funding_rates", "trades"])
 def test_each_row_gets_the_reasons_and_flags_of_the_rules_it_fails(spark: SparkSession, name: str) -> None:
     cases = [case for dataset, _, case in CASES if dataset.name == name]
 
