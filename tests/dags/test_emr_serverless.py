@@ -160,7 +160,7 @@ def test_a_job_finds_the_database_and_the_rules_of_the_settings() -> None:
         "MARKETLAKE__DATABASE__EMBEDDED": "false",
         "MARKETLAKE__DATABASE__HOST": "aurora.internal",
         "MARKETLAKE__DATABASE__PORT": "5432",
-        "MARKETLAKE__DATABASE__PASSWORD": "it's a $ecret with spaces",
+        "MARKETLAKE__DATABASE__PASSWORD": "it's a $word with spaces",
         "MARKETLAKE__DATABASE__SSL_MODE": "require",
         "MARKETLAKE__QUALITY__PRICE_BOUNDS": '[{"symbol": "ETH/USDT", "low": 10, "high": 20000}]',
         "MARKETLAKE__DELTA_LAKE__STORAGE_PATH": "s3://lake",
@@ -174,7 +174,7 @@ def test_a_job_finds_the_database_and_the_rules_of_the_settings() -> None:
     seen = load_settings(environ={name: value for name, value in driver.items() if name.startswith("MARKETLAKE")})
 
     assert (seen.database, seen.quality, seen.lake_root) == (settings.database, settings.quality, "s3://lake")
-    assert "$ecret" not in repr(application)
+    assert "$word" not in repr(application)
     assert not [name for name, _ in confs if name.startswith("spark.executorEnv.MARKETLAKE")]
 
 

@@ -174,7 +174,7 @@ def test_a_date_without_quotes_is_a_date(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("backend", "master"), [("local", "spark://host:7077"), ("standalone", "local"), ("local", "lokal")]
+    ("backend", "master"), [("local", "spark://host:7077"), ("standalone", "local"), ("local", "nearby")]
 )
 def test_a_master_that_is_not_the_back_ends_is_refused(tmp_path: Path, backend: str, master: str) -> None:
     with pytest.raises(ConfigError, match=r"spark\.master: must be"):

@@ -273,7 +273,7 @@ def test_a_stream_of_nothing_has_the_schema_and_a_wrong_request_fails_at_once(ro
     with pytest.raises(UnknownNameError, match="symbol must be one of BTC/USDT"):
         lake.candles_batches("BTC/EUR", "1m")
     with pytest.raises(UnknownNameError, match="column must be one of"):
-        lake.candles_batches("BTC/USDT", "1m", columns=["clsoe"])
+        lake.candles_batches("BTC/USDT", "1m", columns=["closing"])
     with pytest.raises(UsageError, match="batch_rows must be at least 1; was 0"):
         lake.candles_batches("BTC/USDT", "1m", batch_rows=0)
 
