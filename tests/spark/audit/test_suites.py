@@ -168,9 +168,7 @@ def test_nothing_to_judge_and_missing_results_are_no_success(
 ) -> None:
     landing.rest(a_day(), DAY)
     rows = audited(typed(spark, landing))
-    with pytest.raises(
-        UnknownNameError, match="funding_rates_quality, trades_quality; was 'quality'"
-    ):
+    with pytest.raises(UnknownNameError, match="funding_rates_quality, trades_quality; was 'quality'"):
         validate_dataframe(rows, "quality", settings=settings)
     with pytest.raises(DataError, match="the frame is empty"):
         validate_dataframe(rows.limit(0), SUITE, settings=settings)
