@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pendulum
-from airflow.sdk import AsyncCallback, DeadlineAlert, DeadlineReference
+from airflow.sdk import AsyncCallback, DeadlineAlert
 
 from marketlake.settings import Settings
+from marketlake_airflow.deadline import RunQueued
 
 OWNER = "marketlake"
 # No run of an interval DAG reaches further back than this.
@@ -48,7 +49,7 @@ def dag_defaults(settings: Settings) -> dict[str, Any]:
 def finish_within(*, hours: int) -> DeadlineAlert:
     """Return the alert for a run that is not done this long after it was queued; the run goes on."""
     return DeadlineAlert(
-        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        reference=RunQueued(),
         interval=timedelta(hours=hours),
         callback=AsyncCallback("marketlake_airflow.deadline.report_missed_deadline", kwargs={"hours": hours}),
     )

@@ -8,6 +8,7 @@ from typing import Any
 from airflow.plugins_manager import AirflowPlugin
 
 from marketlake_airflow import pools
+from marketlake_airflow.deadline import RunQueued
 from marketlake_airflow.links import SITE_PREFIX, CoverageLink, DataDocsLink, DeadLetterLink
 
 
@@ -29,7 +30,7 @@ def _view(name: str, path: str) -> dict[str, Any]:
 
 
 class MarketlakePlugin(AirflowPlugin):
-    """Links on the tasks, entries in the menu, the pages under /marketlake, and the pools."""
+    """Links on the tasks, entries in the menu, the pages under /marketlake, the pools, and when a run is late."""
 
     name = "marketlake"
     operator_extra_links = [DataDocsLink(), DeadLetterLink(), CoverageLink()]  # noqa: RUF012 - Airflow's own form
@@ -40,4 +41,5 @@ class MarketlakePlugin(AirflowPlugin):
         _view("DLQ", "dlq"),
     ]
     fastapi_apps = [{"app": LazySite(), "url_prefix": SITE_PREFIX, "name": "marketlake"}]  # noqa: RUF012
+    deadline_references = [RunQueued]  # noqa: RUF012
     listeners = [pools]  # noqa: RUF012

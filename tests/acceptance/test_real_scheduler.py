@@ -180,6 +180,8 @@ def test_a_start_after_the_end_fails_the_first_task_at_once(platform: Platform, 
     assert (first["state"], first["try_number"]) == ("failed", 1)
     said = "start must be before end; start was 2025-03-04T00:00:00Z, end was 2025-03-03T00:00:00Z"
     assert said in platform.log_of(run_id, "plan_fetches")
+    platform.clear(run_id, "plan_fetches")
+    assert platform.end_of(run_id) == "failed"
 
 
 def test_a_day_that_is_run_again_leaves_every_layer_as_it_was(platform: Platform, backfill: list[DayRun]) -> None:

@@ -111,7 +111,7 @@ def test_the_daily_run_must_be_done_two_hours_after_it_was_queued(dags: dict[str
     [deadline] = dags["daily_market_data_pipeline"].deadline
 
     assert deadline.interval == timedelta(hours=2)
-    assert deadline.reference.reference_name == "DagRunQueuedAtDeadline"
+    assert deadline.reference.reference_name == "RunQueued"
 
 
 def test_all_dags_start_paused_where_the_scheduler_is_switched_off() -> None:
