@@ -34,12 +34,12 @@ class MarketlakePlugin(AirflowPlugin):
 
     name = "marketlake"
     operator_extra_links = [DataDocsLink(), DeadLetterLink(), CoverageLink()]  # noqa: RUF012 - Airflow's own form
-    external_views = [  # noqa: RUF012
+    external_views = [  # noqa: RUF012 - Airflow's own form
         _view("dbt docs", "dbt/"),
         _view("Data docs", "data_docs/"),
         _view("Coverage", "coverage"),
         _view("DLQ", "dlq"),
     ]
-    fastapi_apps = [{"app": LazySite(), "url_prefix": SITE_PREFIX, "name": "marketlake"}]  # noqa: RUF012
-    deadline_references = [RunQueued]  # noqa: RUF012
-    listeners = [pools]  # noqa: RUF012
+    fastapi_apps = [{"app": LazySite(), "url_prefix": SITE_PREFIX, "name": "marketlake"}]  # noqa: RUF012 - Airflow's own form
+    deadline_references = [RunQueued]  # noqa: RUF012 - Airflow's own form
+    listeners = [pools]  # noqa: RUF012 - Airflow's own form

@@ -21,30 +21,30 @@ def id_gaps(rows: DataFrame, dataset: Dataset, answers: Sequence[Answer]) -> dic
     """Return, by answer number, the ranges between two rows whose ids do not follow each other.
 
     `rows` are all rows of the answers, whatever became of them. A jump between two answers counts where their windows
-    touch; it is the later one's. Ids that are no numbers have no order and no jumps.
+    touch, and is cut between them. Ids that are no numbers have no order and no jumps.
     """
-    if not dataset.id_columns:
+    if dataset.id_column is None:
         return {}
-    number = F.expr(f"try_cast({dataset.id_columns[0]} as bigint)")
-    others = [name for name in dataset.key if name != dataset.id_columns[0]]
+    as_number = F.expr(f"try_cast({dataset.id_column} as bigint)")
+    others = [name for name in dataset.key if name != dataset.id_column]
     in_order = Frame.partitionBy("source", *others).orderBy("number")
     time = F.unix_micros(dataset.time_column)
-    numbered = rows.select("answer_no", "source", *others, number.alias("number"), time.alias("us"))
+    numbered = rows.select("source", *others, as_number.alias("number"), time.alias("us"))
     jumps = (
         numbered.where("number is not null and us is not null")
         .withColumns({"before": F.lag("number").over(in_order), "us_before": F.lag("us").over(in_order)})
         .where("number > before + 1")
-        .select("answer_no", "source", "symbol", "us", "us_before")
+        .select("source", "symbol", "us", "us_before")
         .collect()
     )
     found = dict[int, list[Window]]()
     for row in jumps:
         start, end = sorted((ranges.instant(row["us_before"]), ranges.instant(row["us"])))
         gap = Window(start, max(end, start + _INSTANT))
-        windows = [a.window for a in answers if (a.market.symbol, a.source) == (row["symbol"], row["source"])]
-        if not gap.minus(windows):
-            for piece in _by_answer(gap, answers, row["symbol"], row["source"]):
-                found.setdefault(piece[0], []).append(piece[1])
+        pieces = _by_answer(gap, answers, row["symbol"], row["source"])
+        if not gap.minus([piece for _, piece in pieces]):
+            for number, piece in pieces:
+                found.setdefault(number, []).append(piece)
     return found
 
 

@@ -115,9 +115,9 @@ class Dataset:
     """Everything that is declared about one dataset, once.
 
     `key` identifies a row beside its source and revision; `time_column` places it in time; `grain` tells whether keys
-    lie on a timeframe's grid (`candle`) or come as events (`event`). `id_columns`: the exchange numbers its rows, so
-    that a jump shows what is missing: the id itself, and the first and last id that a row stands for. One REST task
-    covers at most `longest_rest_range`, where a page's length in time is not known.
+    lie on a timeframe's grid (`candle`) or come as events (`event`). `id_column`: the exchange numbers its rows in it,
+    so that a jump shows what is missing. One REST task covers at most `longest_rest_range`, where a page's length in
+    time is not known.
     """
 
     name: str
@@ -135,7 +135,7 @@ class Dataset:
     freshness: timedelta
     look_back: int
     views: dict[str, str] = field(default_factory=dict)
-    id_columns: tuple[str, ...] = ()
+    id_column: str | None = None
     longest_rest_range: timedelta | None = None
 
     @property

@@ -54,6 +54,6 @@ TRADES = Dataset(
     freshness=timedelta(hours=1),
     look_back=0,
     views={"raw_trades": "true"},
-    id_columns=("trade_id", "first_trade_id", "last_trade_id"),
+    id_column="trade_id",
     longest_rest_range=timedelta(days=1),
 )
