@@ -90,5 +90,14 @@ def _trades(source: TradeSource, task: FetchTask) -> pa.Table:
     except UsageError:
         raise UsageError(f"{TRADES.table} is gone, but {task.task_id} rebuilds candles from it; plan again") from None
     wanted = MarketRange(task.exchange, task.market.symbol, None, task.window.start, task.window.end)
-    rows = pl.DataFrame(read_range(files, TRADES, wanted, _COLUMNS))
-    return rows.sort("event_time", pl.col("trade_id").cast(pl.Int64, strict=False)).to_arrow()
+    return in_order(pl.DataFrame(read_range(files, TRADES, wanted, _COLUMNS))).to_arrow()
+
+
+def in_order(trades: pl.DataFrame) -> pl.DataFrame:
+    """Return one market's trades in the order of the exchange's ids, which count up; by instant where one is no number.
+
+    Instants alone would misplace what archives give to the microsecond and REST answers to the millisecond.
+    """
+    number = pl.col("trade_id").cast(pl.Int64, strict=False)
+    is_numbered = trades.select(number.is_not_null().all()).item()
+    return trades.sort(number) if is_numbered else trades.sort("event_time", "trade_id")
