@@ -58,7 +58,9 @@ def run_query(root: str, sql: str) -> pa.Table:
         try:
             return connection.sql(_one_query(sql)).to_arrow_table()
         except duckdb.CatalogException as error:
-            raise UsageError(f"{_first_lines(error)}\nthe lake has: {', '.join(view_names(connection))}") from None
+            # DuckDB's guess may be one of its own tables; the lake's names follow.
+            said = _first_lines(error).partition("\nDid you mean")[0]
+            raise UsageError(f"{said}\nthe lake has: {', '.join(view_names(connection))}") from None
         except duckdb.Error as error:
             if isinstance(error, duckdb.IOException) or "reading the stream" in str(error):
                 raise DataError(f"the lake at {root} cannot be read: {_first_lines(error)}") from error

@@ -124,6 +124,7 @@ def test_dates_come_in_utc(root):
     ("sql", "message"),
     [
         ("select * from raw_market_data_2h", "the lake has: .*raw_market_data_1m.*ohlcv_as_of"),
+        ("select * from candles", "Table with name candles does not exist!\nthe lake has: "),
         ("selec 1", "syntax error"),
         ("select nosuch from bronze.ohlcv", "nosuch"),
         ("create table t (a int)", "must be one query that only reads"),
