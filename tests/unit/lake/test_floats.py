@@ -1,8 +1,10 @@
 import random
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import numpy as np
 import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from marketlake.lake.floats import floats_of, to_float64
 
@@ -49,3 +51,31 @@ def test_only_decimal_columns_change():
 
 def test_an_empty_column_becomes_an_empty_float_column():
     assert to_float64(pa.chunked_array([], type=EXACT)).type == pa.float64()
+
+
+@st.composite
+def whole_numbers(draw):
+    """Values as exchanges send them: few or many digits, with zeros at their end or without."""
+    digits = draw(st.integers(0, 28))
+    number = draw(st.integers(-(10**digits) + 1, 10**digits - 1))
+    return number * 10 ** draw(st.integers(0, 28 - digits))
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.one_of(st.none(), whole_numbers()), max_size=40), st.sampled_from([0, 2, 4, 8, 12, 24, 28]))
+def test_every_decimal_becomes_the_double_nearest_to_its_text(wholes, scale):
+    with localcontext(prec=40):
+        exact = [None if whole is None else Decimal(whole).scaleb(-scale) for whole in wholes]
+    expected = [None if value is None else float(str(value)) for value in exact]
+    assert to_float64(pa.array(exact, type=pa.decimal128(28, scale))).to_pylist() == expected
+
+
+@settings(deadline=None, max_examples=20)
+@given(whole_numbers(), st.integers(0, 1 << 15))
+def test_a_long_value_among_prices_changes_neither(whole, place):
+    wholes = [price * 10**10 for price in range(6_000_000, 6_000_000 + (1 << 15) + 1)]
+    wholes[place] = whole
+    with localcontext(prec=40):
+        exact = [Decimal(whole).scaleb(-12) for whole in wholes]
+    chunks = pa.chunked_array([exact[:place], exact[place:]], type=EXACT)
+    assert to_float64(chunks).to_pylist() == [float(str(value)) for value in exact]
