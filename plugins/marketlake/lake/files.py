@@ -19,6 +19,8 @@ from marketlake.errors import DataError, UsageError
 
 # Column → inclusive lowest and highest value; None where that side is open or not recorded.
 Bounds = Mapping[str, tuple[Any, Any]]
+# Inode, modification time in ns and size of a commit's file.
+CommitStamp = tuple[int, int, int]
 # Columns whose statistics decide which files are opened and whether rows need ranking.
 STATED_COLUMNS = ("symbol", "source", "revision", "known_at", "partition_date", "partition_asset_pair")
 # Statistics are cut to milliseconds, so the true maximum may lie up to this much higher.
@@ -38,6 +40,13 @@ class LakeFile:
     def can_hold(self, wanted: Bounds) -> bool:
         """Whether the file may hold a row inside all the bounds; what the log does not state may be anything."""
         return all(_overlaps(self.bounds.get(column), bound) for column, bound in wanted.items())
+
+    def is_inside(self, column: str, wanted: tuple[Any, Any]) -> bool:
+        """Whether the log states that every row of the file is inside the bound."""
+        low, high = self.bounds.get(column, (None, None))
+        first, last = wanted
+        starts = first is None or (low is not None and low >= first)
+        return starts and (last is None or (high is not None and high <= last))
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +95,21 @@ def open_table(root: str, name: str) -> DeltaTable:
         raise UsageError(f"the lake at {root} has no table {name!r}; its tables: {known}") from None
     except Exception as error:  # deltalake raises plain exceptions for a damaged log
         raise DataError(f"the log of table {name} at {table_path(root, name)} cannot be read: {error}") from error
+
+
+def commit_stamp(table: TableFiles) -> CommitStamp | None:
+    """Return what tells the newest commit of a table from any other, None once there is a newer one.
+
+    Costs two look-ups of a name, where opening the table reads its log.
+    """
+    log = Path(table.root) / "_delta_log"
+    if (log / f"{table.version + 1:020}.json").exists():
+        return None
+    try:
+        found = (log / f"{table.version:020}.json").stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def files_of(table: DeltaTable, name: str, columns: Iterable[str]) -> TableFiles:

@@ -1,15 +1,15 @@
 """Rows of one market out of a table's files: current, as known at an instant, or every revision.
 
-Files that cannot hold the range are never opened. Where every key occurs once, the rows are the current ones already;
-only otherwise the ranking of `marketlake.datasets.current` runs, in DuckDB.
+Files that cannot hold the range are never opened, and what the statistics of a file say of all its rows is not tested
+again. Where they say that every key occurs once, the rows are the current ones already; otherwise they are ranked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import reduce
+from functools import lru_cache, reduce
 from itertools import groupby
 from typing import Any
 
@@ -18,11 +18,12 @@ import pyarrow as pa
 
 from marketlake.datasets import Dataset
 from marketlake.datasets.current import current_rows_sql, first_rows_sql
-from marketlake.lake.files import LakeFile, TableFiles, month_bounds
+from marketlake.lake.files import Bounds, LakeFile, TableFiles, month_bounds
+from marketlake.lake.ranking import RANKING_COLUMNS, current_rows
 from marketlake.lake.schemas import arrow_schema
 
-# What the ranking needs beside the key.
-_RANKING = ("source", "revision", "is_retracted", "received_at", "known_at")
+# What the ranking in SQL needs beside the key.
+_RANKING = (*RANKING_COLUMNS, "known_at")
 BACKFILLED = pa.field("is_backfilled", pa.bool_())
 
 
@@ -70,19 +71,34 @@ def read_range(
         bounds["known_at"] = (None, as_of)
     flagged = as_of is not None and include_backfilled
     if not flagged and _is_plain(table.holding(bounds)):
-        plain = scan(table, dataset, bounds, list(dict.fromkeys([*columns, dataset.time_column])))
-        return _shaped(plain.sort(dataset.time_column).collect().to_arrow(), dataset, columns)
+        plain = scan(table, dataset, bounds, list(dict.fromkeys([*columns, dataset.time_column]))).collect()
+        return _shaped(_in_time_order(plain, dataset.time_column), dataset, columns)
+    if not flagged and dataset.time_column in dataset.key:
+        needed = list(dict.fromkeys([*columns, dataset.time_column, *RANKING_COLUMNS]))
+        current = current_rows(scan(table, dataset, bounds, needed).collect(), dataset.time_column, columns)
+        return _shaped(current, dataset, columns)
+    return _ranked(table, dataset, bounds, columns, as_of if flagged else None)
+
+
+def _ranked(
+    table: TableFiles,
+    dataset: Dataset,
+    bounds: dict[str, tuple[Any, Any]],
+    columns: Sequence[str],
+    as_of: datetime | None,
+) -> pa.Table:
+    """Return the current rows, ranked by DuckDB; with `as_of` those of then and what became known later, flagged."""
     needed = list(dict.fromkeys([*columns, *dataset.key, *_RANKING]))
     rows = scan(table, dataset, bounds, needed).sort(dataset.time_column).collect()
-    if not flagged and _has_one_row_a_key(rows, dataset):
-        return _shaped(rows.filter(~pl.col("is_retracted")).to_arrow(), dataset, columns)
-    late = None if as_of is None or not flagged else rows.filter(pl.col("known_at") > as_of)
+    if as_of is None and not rows.select(dataset.key).is_duplicated().any():
+        return _shaped(rows.filter(~pl.col("is_retracted")), dataset, columns)
     known = rows if as_of is None else rows.filter(pl.col("known_at") <= as_of)
-    current = _shaped(_rank(current_rows_sql, known, dataset, columns), dataset, columns)
-    if late is None:
+    current = _rank(current_rows_sql, known, dataset, columns)
+    if as_of is None:
         return current
+    late = rows.filter(pl.col("known_at") > as_of)
     first = late.join(known, on=list(dataset.key), how="anti")
-    added = _shaped(_rank(first_rows_sql, first, dataset, columns), dataset, columns)
+    added = _rank(first_rows_sql, first, dataset, columns)
     both = pa.concat_tables(
         [_flagged(current, False), _flagged(added, True)],
     )
@@ -93,14 +109,14 @@ def scan(
     table: TableFiles, dataset: Dataset, bounds: dict[str, tuple[Any, Any]], columns: Sequence[str]
 ) -> pl.LazyFrame:
     """Return a lazy frame of the rows inside the bounds, of the files that may hold such rows only."""
-    schema = pl.DataFrame(arrow_schema(dataset, columns).empty_table()).schema
+    schema = _polars_schema(arrow_schema(dataset, columns))
     files = table.holding(bounds)
     if not files:
         return pl.LazyFrame(schema=schema)
-    inside = _predicate(bounds, table.partition_columns)
+    named = [column for column in table.partition_columns if column in columns]
     parts = [
-        _scan_files(group, table, schema, inside)
-        for group in _by_partition(files, [column for column in table.partition_columns if column in columns])
+        _scan_files(group, table, schema, _predicate(left, table.partition_columns))
+        for left, group in _alike(files, named, bounds, dataset.time_column)
     ]
     return pl.concat(parts)
 
@@ -123,19 +139,33 @@ def _scan_files(files: list[LakeFile], table: TableFiles, schema: pl.Schema, ins
     )
 
 
+@lru_cache(maxsize=64)
+def _polars_schema(schema: pa.Schema) -> pl.Schema:
+    return pl.DataFrame(schema.empty_table()).schema
+
+
 def _stored_schema(table: TableFiles) -> pl.Schema:
-    stored = [field for field in table.schema if field.name not in table.partition_columns]
-    return pl.DataFrame(pa.schema(stored).empty_table()).schema
+    return _polars_schema(pa.schema([field for field in table.schema if field.name not in table.partition_columns]))
 
 
-def _by_partition(files: Iterable[LakeFile], columns: Sequence[str]) -> list[list[LakeFile]]:
-    def values(file: LakeFile) -> tuple[str, ...]:
-        return tuple(file.partitions[column] or "" for column in columns)
+def _alike(
+    files: Iterable[LakeFile], named: Sequence[str], bounds: Bounds, time_column: str
+) -> Iterator[tuple[Bounds, list[LakeFile]]]:
+    """Yield neighbours in time that have the same partition values and leave the same bounds to be tested by row."""
 
-    return [list(group) for _, group in groupby(sorted(files, key=values), key=values)]
+    def first_time(file: LakeFile) -> str:
+        low, _ = file.bounds.get(time_column, (None, None))
+        return "" if low is None else low.isoformat()
+
+    def what_counts(file: LakeFile) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        left = tuple(column for column, bound in bounds.items() if not file.is_inside(column, bound))
+        return tuple(file.partitions[column] or "" for column in named), left
+
+    for (_, left), group in groupby(sorted(files, key=first_time), key=what_counts):
+        yield {column: bounds[column] for column in left}, list(group)
 
 
-def _predicate(bounds: dict[str, tuple[Any, Any]], partitions: Sequence[str]) -> pl.Expr | None:
+def _predicate(bounds: Bounds, partitions: Sequence[str]) -> pl.Expr | None:
     tests = []
     for column, (low, high) in bounds.items():
         if column in partitions:
@@ -158,12 +188,10 @@ def _is_plain(files: list[LakeFile]) -> bool:
     return not files or (is_one_source and revisions == {(0, 0)})
 
 
-def _has_one_row_a_key(rows: pl.DataFrame, dataset: Dataset) -> bool:
-    # The rows are one market's, in time order: equal keys are neighbours, if time is what tells rows apart.
-    if dataset.time_column in dataset.key:
-        times = rows[dataset.time_column]
-        return not (times == times.shift(1)).any()
-    return not rows.select(dataset.key).is_duplicated().any()
+def _in_time_order(rows: pl.DataFrame, time_column: str) -> pl.DataFrame:
+    # Files are sorted by time as a rule, and to see that costs less than to sort.
+    times = rows.get_column(time_column).to_physical().to_numpy()
+    return rows if (times[1:] >= times[:-1]).all() else rows.sort(time_column)
 
 
 def _rank(query: Any, rows: pl.DataFrame, dataset: Dataset, columns: Sequence[str]) -> pa.Table:
@@ -174,11 +202,11 @@ def _rank(query: Any, rows: pl.DataFrame, dataset: Dataset, columns: Sequence[st
         connection.register("_rows", rows.to_arrow())
         chosen = list(dict.fromkeys([*columns, dataset.time_column]))
         ranked = f"select * from ({query(dataset, '_rows', columns=chosen)}) order by {dataset.time_column}"
-        return connection.sql(ranked).to_arrow_table()
+        return connection.sql(ranked).to_arrow_table().select(list(columns)).cast(arrow_schema(dataset, columns))
 
 
-def _shaped(rows: pa.Table, dataset: Dataset, columns: Sequence[str]) -> pa.Table:
-    return rows.select(list(columns)).cast(arrow_schema(dataset, columns))
+def _shaped(rows: pl.DataFrame, dataset: Dataset, columns: Sequence[str]) -> pa.Table:
+    return rows.select(list(columns)).to_arrow().cast(arrow_schema(dataset, columns))
 
 
 def _flagged(rows: pa.Table, is_backfilled: bool) -> pa.Table:

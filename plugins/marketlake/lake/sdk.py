@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from marketlake.datasets import FUNDING_RATES, OHLCV, TRADES, Dataset
 from marketlake.errors import UsageError
-from marketlake.lake.files import STATED_COLUMNS, TableFiles, files_of, open_table
+from marketlake.lake.files import STATED_COLUMNS, CommitStamp, TableFiles, commit_stamp, files_of, open_table
 from marketlake.lake.formats import check_format, in_format
 from marketlake.lake.market_rows import Instant, Options, instant_of, read_market, stream_market
 from marketlake.lake.tables import files_at
@@ -40,7 +40,8 @@ class Lake:
         """
         self.home, self.root = _home_and_root(str(root))
         self._settings = settings
-        self._tables: dict[str, TableFiles] = {}
+        # What was opened, and what tells whether it is still the newest version.
+        self._tables: dict[str, tuple[TableFiles, CommitStamp | None]] = {}
 
     @classmethod
     def from_config(cls, path: str | Path | None = None) -> Lake:
@@ -238,10 +239,10 @@ class Lake:
         name, columns = dataset.table, [*STATED_COLUMNS, dataset.time_column]
         if version is not None:
             return files_at(self.root, name, version, columns)
-        opened = open_table(self.root, name)
-        kept = self._tables.get(name)
-        if kept is None or kept.version != opened.version():
-            kept = self._tables[name] = files_of(opened, name, columns)
+        kept, stamp = self._tables.get(name, (None, None))
+        if kept is None or stamp is None or commit_stamp(kept) != stamp:
+            kept = files_of(open_table(self.root, name), name, columns)
+            self._tables[name] = kept, commit_stamp(kept)
         return kept
 
     def _loaded_settings(self) -> Settings:

@@ -1,3 +1,4 @@
+import shutil
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -226,6 +227,26 @@ def test_an_open_lake_sees_what_is_committed_later(root):
     assert len(closes(lake)) == 1
     commit(root, minutes(DAY + timedelta(minutes=1), 2))
     assert len(closes(lake)) == 3
+
+
+def test_an_open_lake_sees_that_a_table_was_made_anew(root):
+    commit(root, minutes(DAY, 3))
+    lake = Lake(root)
+    assert len(closes(lake)) == 3
+    shutil.rmtree(root / "bronze" / "ohlcv")
+    commit(root, [candle(DAY, close="7")])
+    assert closes(lake) == [7.0]
+
+
+def test_a_day_of_one_symbol_opens_only_the_file_that_holds_it(root):
+    commit(root, minutes(DAY, 3))
+    held = set(root.rglob("*.parquet"))
+    commit(root, minutes(DAY + timedelta(days=1), 3))
+    commit(root, minutes(DAY + timedelta(days=31), 3))
+    commit(root, [candle(DAY, symbol="ETH/USDT", exchange_symbol="ETHUSDT")])
+    for path in set(root.rglob("*.parquet")) - held:
+        path.unlink()
+    assert len(closes(Lake(root), start=DAY, end=DAY + timedelta(days=1))) == 3
 
 
 def restated_months(root):
