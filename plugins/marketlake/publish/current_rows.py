@@ -7,22 +7,19 @@ least as new as any that was published before.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 
-import polars as pl
 import psycopg
 from psycopg import sql
 
-from marketlake.crash import crash_point
 from marketlake.datasets import Dataset
 from marketlake.errors import DataError
 from marketlake.instants import Window
 from marketlake.lake.files import TableFiles
-from marketlake.lake.reading import MarketRange, read_range
+from marketlake.lake.reading import MarketRange
 from marketlake.publish.bronze_tables import key_columns, table_name
+from marketlake.publish.copying import Sent, copy_range
 
-_COPY_ROWS = 100_000
 _INCOMING = sql.Identifier("incoming")
 
 
@@ -54,10 +51,9 @@ def publish_range(
         DataError: count or digests of the two sides differ afterwards.
     """
     wanted = MarketRange(series.exchange, series.symbol, series.timeframe or None, window.start, window.end)
-    rows = pl.DataFrame(read_range(table, dataset, wanted, dataset.column_names))
     if _is_empty(cursor, dataset, series, window):
-        _copy(cursor, table_name(dataset), rows)
-        copied = Copied(rows.height, rows.height, 0)
+        sent = copy_range(cursor, table_name(dataset), table, dataset, wanted)
+        copied = Copied(sent.rows, sent.rows, 0)
     else:
         cursor.execute(
             sql.SQL("create temporary table if not exists {} (like {}) on commit drop").format(
@@ -65,26 +61,11 @@ def publish_range(
             )
         )
         cursor.execute(sql.SQL("truncate {}").format(_INCOMING))
-        _copy(cursor, _INCOMING, rows)
+        sent = copy_range(cursor, _INCOMING, table, dataset, wanted)
         deleted = _delete_vanished(cursor, dataset, series, window)
-        copied = Copied(rows.height, _upsert(cursor, dataset), deleted)
-    _compare(cursor, dataset, series, window, rows)
+        copied = Copied(sent.rows, _upsert(cursor, dataset), deleted)
+    _compare(cursor, dataset, series, window, sent)
     return copied
-
-
-def _copy(cursor: psycopg.Cursor[Any], target: sql.Identifier, rows: pl.DataFrame) -> None:
-    columns = sql.SQL(", ").join(map(sql.Identifier, rows.columns))
-    statement = sql.SQL("copy {} ({}) from stdin (format csv)").format(target, columns)
-    with cursor.copy(statement) as copy:
-        for part in rows.iter_slices(_COPY_ROWS):
-            text = BytesIO()
-            part.write_csv(
-                text, include_header=False, quote_style="non_numeric", datetime_format="%Y-%m-%d %H:%M:%S%.6f+00"
-            )
-            copy.write(text.getvalue())
-            crash_point("publish.in_copy")
-        if rows.is_empty():
-            crash_point("publish.in_copy")
 
 
 def _upsert(cursor: psycopg.Cursor[Any], dataset: Dataset) -> int:
@@ -131,7 +112,7 @@ def _is_empty(cursor: psycopg.Cursor[Any], dataset: Dataset, series: Series, win
     return bool(row and row[0])
 
 
-def _compare(cursor: psycopg.Cursor[Any], dataset: Dataset, series: Series, window: Window, rows: pl.DataFrame) -> None:
+def _compare(cursor: psycopg.Cursor[Any], dataset: Dataset, series: Series, window: Window, sent: Sent) -> None:
     """Compare counts and the sum of the digests' first words, which order does not change."""
     condition, parameters = _inside(dataset, series, window)
     word = "('x' || substr(digest, 4, 8))::bit(32)::bigint"
@@ -139,11 +120,9 @@ def _compare(cursor: psycopg.Cursor[Any], dataset: Dataset, series: Series, wind
         sql.SQL(word), table_name(dataset), condition
     )
     found = cursor.execute(query, parameters).fetchone()
-    words = rows.get_column("digest").str.slice(3, 8).str.to_integer(base=16, dtype=pl.Int64).sum()
-    expected = (rows.height, int(words or 0))
-    if found is None or (int(found[0]), int(found[1])) != expected:
+    if found is None or (int(found[0]), int(found[1])) != (sent.rows, sent.words):
         raise DataError(
-            f"{series.exchange} {series.symbol} {series.timeframe} {window}: the lake has {expected[0]:,} current rows,"
+            f"{series.exchange} {series.symbol} {series.timeframe} {window}: the lake has {sent.rows:,} current rows,"
             f" Postgres {found[0] if found else 0:,} after publishing, or their digests differ; nothing was committed"
         )
 
