@@ -85,6 +85,10 @@ class DisturbedMarket:
         if self._is_silent(call):
             return []
         rows = self._page(call, FUNDING_REST, ask, lambda one: self._events(listing, call, one))
+        if ask.start_ms is not None:
+            for fault in self._taken("page_overlap", call):
+                before = replace(ask, start_ms=None, end_ms=ask.start_ms - 1, limit=fault.values["rows"])
+                rows = self._events(listing, call, before) + rows
         return self._order(call, FUNDING_REST, rows)
 
     def agg_trades(self, listing: Listing, ask: Ask) -> list[Record]:
@@ -94,6 +98,10 @@ class DisturbedMarket:
         if self._is_silent(call):
             return []
         rows = self._page(call, TRADES_REST, ask, lambda one: self.market.agg_trades(listing, one))
+        for fault in self._taken("page_overlap", call) if rows else ():
+            since = max(0, rows[0]["a"] - fault.values["rows"])
+            before = Ask(ask.now_ms, limit=rows[0]["a"] - since, from_id=since)
+            rows = (self.market.agg_trades(listing, before) if before.limit else []) + rows
         return self._order(call, TRADES_REST, rows)
 
     def trades(self, listing: Listing, ask: Ask) -> list[Record]:
