@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from marketlake.crash import crash_point
 from marketlake.datasets import Dataset
 from marketlake.errors import DataError
 from marketlake.rules import RuleSet, rules_for
@@ -66,6 +67,7 @@ def judge(
         return Judgement(tuple(counts))
     typed = judged.where(F.col("fate") == KEPT).drop(*_NOT_AUDITED)
     outcome = _run(typed, dataset, row_count=received, settings=settings, name=name)
+    crash_point("load.in_audit")
     _check_counts(outcome.outcomes, counts, rules, dataset)
     critical = dict[int, str]()
     if outcome.failed_critical:

@@ -215,6 +215,7 @@ class _TaskWriter:
                 "body": response.text,
             }
         )
+        crash_point("fetch.page_landed")
 
     def _end_segment(self, end: datetime) -> None:
         if self._segment is None or self._last is None:

@@ -281,5 +281,6 @@ def _seal(
     )
     crash_point("fetch.before_seal")
     path = seal_manifest(area, manifest, sealed_at=run.clock.now(), attempt=attempt)
+    crash_point("fetch.between_seal_and_ledger")
     register_manifest(connection, read_manifest(path), path)
     return [path]

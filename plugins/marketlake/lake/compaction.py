@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable, WriterProperties
 
+from marketlake.crash import crash_point
 from marketlake.datasets import DATASETS, Dataset
 from marketlake.errors import DataError, UsageError
 from marketlake.instants import Window
@@ -64,6 +65,7 @@ def compact_partitions(root: str, table: str, partitions: Iterable[Partition]) -
         )
         removed += int(metrics["numFilesRemoved"])
         added += int(metrics["numFilesAdded"])
+        crash_point("compaction.before_check")
     if removed:
         _check_content(delta, table, before, touched, digests)
         _LOG.info("%s: %d small files became %d", table, removed, added)

@@ -67,6 +67,7 @@ def dbt_staging(connection: psycopg.Connection, settings: Settings, *, run_id: s
             return dict(_BUILT_ELSEWHERE)
         _LOG.info("another run is building; waiting")
         time.sleep(_POLL_SECONDS)
+    crash_point("build.before_dbt")
     return _do(connection, settings, build, "dbt_staging", lambda held: _dbt(connection, settings, held, _SILVER))
 
 
@@ -112,9 +113,9 @@ def merge_gold(connection: psycopg.Connection, settings: Settings, *, run_id: st
     """Merge the tested marts into `gold` and close the build, in one transaction."""
 
     def merge(build: Build) -> dict[str, Any]:
-        crash_point("build.before_merge")
         with connection.transaction(), connection.cursor() as cursor:
             merged = merge_marts(cursor)
+            crash_point("build.in_merge")
             close_build(cursor, build.build_id, "merged")
         return {f"{mart}_{what}": count for mart, counts in merged.items() for what, count in counts.items()}
 

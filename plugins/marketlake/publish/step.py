@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 
+from marketlake.crash import crash_point
 from marketlake.datasets import Dataset, dataset_named
 from marketlake.errors import DataError
 from marketlake.instants import DAY, Window, floor_instant
@@ -42,6 +43,7 @@ def publish_changes(connection: psycopg.Connection, settings: Settings, *, run_i
             is rolled back and its ranges go on waiting; the others are published all the same.
     """
     started = time.monotonic()
+    crash_point("publish.before_copy")
     ensure_bronze_tables(connection)
     by_series = defaultdict[Series, list[ChangeRow]](list)
     for change in changes_unpublished(connection):
