@@ -2,6 +2,8 @@
 
 # make setup PYTHON=/path/to/python3.12 chooses the interpreter; else scripts/find_python.sh does.
 PYTHON ?=
+# make acceptance PART=2/6 runs the second of six parts; each stays below an hour on two cores.
+PART ?= 1/1
 SET_UP = python=$(PYTHON); python=$${python:-$$(scripts/find_python.sh)} && $$python scripts/bootstrap.py
 DEV := .venv/dev/bin
 export TZ := UTC
@@ -30,8 +32,8 @@ down: ## Stop everything that the demo or a command started
 test: setup-tests ## Run the tests, with the coverage of lines
 	@scripts/run_tests.sh
 
-acceptance: setup-tests ## Run the long proofs
-	@scripts/run_acceptance.sh
+acceptance: setup-tests ## Run the long proofs, or a part of them: make acceptance PART=2/6
+	@PART=$(PART) scripts/run_acceptance.sh
 
 check: setup-tests ## Run all static checks
 	@scripts/run_checks.sh

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,17 @@ import pytest
 from marketlake.embedded_postgres import PostgresAddress, ensure_running, stop
 from marketlake.settings import load_settings
 from tests.databases import environment_of, fresh_database
+from tests.parts import plugin_of
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MARKER_OF_FOLDER = {"acceptance": "acceptance", "bench": "bench", "spark": "spark"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Run a part of the long proofs only, and keep their results, where the environment says so."""
+    plugin = plugin_of(os.environ, name=Path(sys.prefix).name)
+    if plugin is not None:
+        config.pluginmanager.register(plugin, "marketlake-parts")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
