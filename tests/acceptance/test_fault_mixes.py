@@ -50,8 +50,8 @@ def test_when_the_faults_have_stopped_the_lake_is_the_truth(
     monkeypatch.setattr(loading, "run_spark_job", load_in_this_session)
     mix = draw_mix(seed)
     with mix_world(mix, postgres_server, tmp_path / "home") as world:
-        for number, day in enumerate(mix.days):
-            live_through(world, day, lasting=number > 0)
+        for day in mix.days:
+            live_through(world, day)
         recover(world)
         found = score(world)
         for name in ("rows", "lost", "doubled", "invented"):
@@ -64,10 +64,10 @@ def test_when_the_faults_have_stopped_the_lake_is_the_truth(
         assert_weight_was_kept(world)
 
 
-def live_through(world: MixWorld, day: DayDraw, *, lasting: bool) -> None:
+def live_through(world: MixWorld, day: DayDraw) -> None:
     """Do the runs of a day while its faults act, and see that no archive loads that cannot be trusted."""
     world.go_to(day.clock)
-    for fault in (*day.faults, *(world.mix.lasting if lasting else ())):
+    for fault in (*day.faults, *world.mix.lasting):
         world.switch_on(fault)
     for run in day.runs:
         world.run(run)

@@ -67,7 +67,7 @@ class DayDraw:
 
 @dataclass(frozen=True)
 class Mix:
-    """All that a seed decides. `lasting` are changes of the world: they act from the second day on and stay."""
+    """All that a seed decides. `lasting` are changes of the world: they act from the first day on and stay."""
 
     seed: int
     datasets: tuple[str, ...]
