@@ -231,7 +231,8 @@ def _commit_bronze(context: LoadContext, batch: _Batch, record: LoadRecord, know
     dataset, task = context.dataset, batch.task
     exchange, hulls = task.manifest.exchange, market_hulls(batch.answers)
     sources = sorted({answer.source for answer in batch.answers if answer.files})
-    existing = existing_rows(context, exchange, hulls, load_id=task.load_id)
+    # Where no source gave a file there is nothing to compare, whatever the table holds.
+    existing = existing_rows(context, exchange, hulls, load_id=task.load_id) if sources else None
     rejected = batch.rejected if batch.rejected_rows else None
     with ExitStack() as kept:
         revised = _revised(context, batch, existing, sources)

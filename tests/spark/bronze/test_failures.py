@@ -121,3 +121,16 @@ def test_a_session_that_does_not_start_is_one_clear_error(
     assert "JAVA_GATEWAY_EXITED" in told
     assert "Traceback" not in told
     assert len(ledger.manifests_waiting(lake.connection)) == 1
+
+
+def test_a_range_that_is_held_and_got_no_answer_this_time_fails_nothing(lake: SparkLake) -> None:
+    landing = lake.landing()
+    landing.rest(HOURS, DAY)
+    lake.load(landing)
+    landing.silent(DAY)
+    manifest = landing.seal()
+
+    (record,) = lake.load((landing, manifest))
+
+    assert (record.appended_rows, lake.state(manifest)) == (0, ("loaded", None))
+    assert [tile.state for tile in lake.tiles("ohlcv", "ETH/USDT", "1h")] == ["present"]
