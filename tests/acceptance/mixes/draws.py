@@ -81,6 +81,12 @@ class Mix:
     weight_limit: int | None = None
 
 
+def groups_of(datasets: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    """Return the datasets as runs take them together: those of the spot market, and that of the perpetual."""
+    spot = tuple(one for one in datasets if one != FUNDING)
+    return (*((spot,) if spot else ()), *(((FUNDING,),) if FUNDING in datasets else ()))
+
+
 def draw_mix(seed: int) -> Mix:
     """Return the mix of a seed; the same one for ever."""
     rng = random.Random(f"mix {seed}")
@@ -125,9 +131,11 @@ class _Drawing:
         return FaultDraw(name, _DRAWS[name](self, dataset))
 
     def runs(self, day: int) -> tuple[RunDraw, ...]:
-        """Draw the runs of a day: all datasets at once or one after the other in any order, the window whole or cut."""
-        together = self.rng.random() < 0.5
-        groups = [self.datasets] if together else [(one,) for one in self.rng.sample(self.datasets, len(self.datasets))]
+        """Draw the runs of a day: candles and trades in one or apart, in any order, the window whole or cut."""
+        groups = list(groups_of(self.datasets))
+        if self.rng.random() < 0.5:
+            groups = [(one,) for one in self.datasets]
+        self.rng.shuffle(groups)
         return tuple(self._run(group, day) for group in groups)
 
     def lasting(self) -> tuple[FaultDraw, ...]:

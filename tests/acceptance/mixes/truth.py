@@ -99,7 +99,7 @@ def _candles(mix: Mix, timeframe: str, window: Window, at: datetime) -> Rows:
     end = _end_of_life(mix, mix.spot)
     for row in table.to_pylist():
         opened = row.pop("open_time")
-        if opened + timeframe_length(timeframe) <= min(at, mix.window.end) and opened < end:
+        if opened + timeframe_length(timeframe) <= at and opened < end:
             yield (timeframe, opened), tuple(row.values())
 
 

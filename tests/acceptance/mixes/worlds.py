@@ -24,7 +24,7 @@ from marketlake.sandbox import Sandbox, SyntheticMarket
 from marketlake.sandbox.listings import SPOT
 from marketlake.settings import Settings
 from spark_jobs.bronze import load as load_job
-from tests.acceptance.mixes.draws import CANDLES, FUNDING, TRADES, FaultDraw, Mix, RunDraw
+from tests.acceptance.mixes.draws import CANDLES, FUNDING, FaultDraw, Mix, RunDraw
 from tests.databases import environment_of, fresh_database
 from tests.world import World, world_of
 
@@ -73,7 +73,7 @@ class MixWorld:
         """Do one run in this process and return how it ended."""
         request = RunRequest(
             datasets=drawn.datasets,
-            symbols=self._symbols(drawn),
+            symbols=(self.mix.perpetual if FUNDING in drawn.datasets else self.mix.spot,),
             timeframes=self.mix.timeframes if CANDLES in drawn.datasets else (),
             mode=drawn.mode,
             source=drawn.source,
@@ -86,11 +86,6 @@ class MixWorld:
         else:
             self.ended.append(outcome.state if not outcome.problems else "; ".join(outcome.problems))
         return self.ended[-1]
-
-    def _symbols(self, drawn: RunDraw) -> tuple[str, ...]:
-        mix = self.mix
-        wanted = [mix.perpetual] if FUNDING in drawn.datasets else []
-        return tuple(wanted + ([mix.spot] if {CANDLES, TRADES} & set(drawn.datasets) else []))
 
 
 @contextmanager
