@@ -83,7 +83,7 @@ def commit_manifest(
         counts = judgement.of(manifest_no)
         refused = judgement.refused_symbols(manifest_no)
         record = _record(context, task, counts, judgement)
-        ledger.record_audit(context.connection, record, _verdicts(task, counts, refused))
+        ledger.record_audit(context.connection, record, _verdicts(task, counts, refused), kept_in=context.area)
         crash_point("load.after_audit")
         if manifest_no in judgement.critical:
             return _refuse_manifest(context, task, record, judgement.critical[manifest_no])
@@ -95,7 +95,7 @@ def commit_manifest(
             done = replace(done, manifest_state="refused", error="\n".join(reasons))
             _log_refusal(context, task, refused, "\n".join(reasons))
         done = replace(done, seconds=time.monotonic() - started)
-        if not ledger.record_load(context.connection, done):
+        if not ledger.record_load(context.connection, done, kept_in=context.area):
             raise DataError(f"load {task.load_id} of {task.name} was recorded by another process that held the lease")
     return done
 
@@ -172,7 +172,7 @@ def _refuse_manifest(context: LoadContext, task: LoadTask, record: LoadRecord, w
             answer, exchange=task.manifest.exchange, dataset=context.dataset, now=task.manifest.now
         )
     ]
-    ledger.record_failure(context.connection, task.manifest_id, why, state="refused", facts=facts)
+    ledger.record_failure(context.connection, task.manifest_id, why, state="refused", facts=facts, kept_in=context.area)
     _log_refusal(context, task, sorted({answer.market.symbol for answer in task.manifest.answers}), why)
     return replace(record, manifest_state="refused", error=why)
 

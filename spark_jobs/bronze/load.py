@@ -107,7 +107,8 @@ def _readable(context: LoadContext, row: ManifestRow) -> WaitingManifest | None:
     try:
         manifest = read_manifest(manifest_file(context.area, row))
     except (DataError, OSError) as error:
-        ledger.record_failure(context.connection, row.manifest_id, _damage(error), state="damaged")
+        why = _damage(error)
+        ledger.record_failure(context.connection, row.manifest_id, why, state="damaged", kept_in=context.area)
         return None
     try:
         verify_files(context.area, manifest)
@@ -120,10 +121,7 @@ def _readable(context: LoadContext, row: ManifestRow) -> WaitingManifest | None:
 def _damage(error: DataError | OSError) -> str:
     if isinstance(error, DataError):
         return str(error)
-    return (
-        f"{error.filename or 'a landed file'} cannot be read: {error.strerror or error}; make it readable, or fetch "
-        "its window again with --mode force"
-    )
+    return f"{error.filename or 'a landed file'} cannot be read: {error.strerror or error}"
 
 
 def manifest_file(area: LandingArea, row: ManifestRow) -> str:
@@ -140,7 +138,7 @@ def _fail(context: LoadContext, manifest: Manifest, manifest_id: str, why: str, 
             answer, exchange=manifest.exchange, dataset=context.dataset, now=manifest.now, cause=cause
         )
     ]
-    ledger.record_failure(context.connection, manifest_id, why, state=state, facts=facts)
+    ledger.record_failure(context.connection, manifest_id, why, state=state, facts=facts, kept_in=context.area)
 
 
 def _summary(record: LoadRecord | None) -> str:

@@ -54,6 +54,7 @@ from marketlake.ledger.coverage import (
     watermarks,
 )
 from marketlake.ledger.database import connect, open_connection
+from marketlake.ledger.entries import Entries, Entry, keep_entry, keep_facts, read_entries, typed
 from marketlake.ledger.facts import Fact, Tile, merge
 from marketlake.ledger.feed_market import claim_market, lake_market
 from marketlake.ledger.instruments import (
@@ -127,6 +128,8 @@ __all__ = [
     "Change",
     "ChangeRow",
     "Disagreement",
+    "Entries",
+    "Entry",
     "Fact",
     "Gap",
     "Lease",
@@ -177,6 +180,8 @@ __all__ = [
     "instruments_refreshed_at",
     "judge_again_in",
     "judged_again_by",
+    "keep_entry",
+    "keep_facts",
     "known_instruments",
     "lake_market",
     "load_named",
@@ -200,6 +205,7 @@ __all__ = [
     "outage_calendar",
     "publications_between",
     "raise_incarnation",
+    "read_entries",
     "record_archive",
     "record_audit",
     "record_failure",
@@ -221,6 +227,7 @@ __all__ = [
     "store_instruments",
     "table_lease",
     "tasks_of",
+    "typed",
     "verdicts_of",
     "wait_again",
     "watermarks",

@@ -18,7 +18,9 @@ REVOKED = "revoked"
 RETRACTED = "retracted"
 REFUSED = "refused"
 ATTEMPTS = "attempts"
-REVOKE_CAUSES = ("reissued", "restored", RETRACTED, "rules_changed")
+RESET = "reset"
+RESTORED = "restored"
+REVOKE_CAUSES = ("reissued", RESTORED, RETRACTED, "rules_changed", RESET)
 ABSENCES = ("not_listed", "exchange_down", "no_trades", "unfillable")
 RANKS = {"failed": 0, "pending": 1, "rejected": 2, **dict.fromkeys(ABSENCES, 3), "present": 4}
 # What a person calls a gap: candles that should be there and are not.

@@ -13,9 +13,11 @@ from psycopg.types.json import Jsonb
 
 from marketlake.errors import UsageError
 from marketlake.instants import Window
+from marketlake.landing.area import LandingArea
 from marketlake.ledger.agreements import Agreement, record_agreements
 from marketlake.ledger.archive_files import LoadedArchive, record_loaded_archives
 from marketlake.ledger.coverage import apply_facts
+from marketlake.ledger.entries import keep_entry
 from marketlake.ledger.facts import Fact
 from marketlake.work import hash_id
 
@@ -198,8 +200,17 @@ def loads_of_manifests(connection: psycopg.Connection, manifest_ids: Sequence[st
     return _load_rows(connection, where, [list(manifest_ids)])
 
 
-def record_audit(connection: psycopg.Connection, load: LoadRecord, verdicts: Sequence[MarketVerdict]) -> None:
-    """Record that the load's typed rows were judged, with the verdict of each market; a repeat replaces it."""
+def record_audit(
+    connection: psycopg.Connection,
+    load: LoadRecord,
+    verdicts: Sequence[MarketVerdict],
+    *,
+    kept_in: LandingArea | None = None,
+) -> None:
+    """Record that the load's typed rows were judged, with the verdict of each market; a repeat replaces it.
+
+    `kept_in` gets the entry from which the ledger can be rebuilt; None is for the rebuild itself.
+    """
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute("delete from ops.loads where load_id = %s and step = 'audited'", [load.load_id])
         cursor.execute("delete from ops.market_verdicts where load_id = %s", [load.load_id])
@@ -222,6 +233,7 @@ def record_audit(connection: psycopg.Connection, load: LoadRecord, verdicts: Seq
                 for verdict in verdicts
             ],
         )
+        _keep(cursor, kept_in, "audited", load, verdicts=list(verdicts))
 
 
 def verdicts_of(connection: psycopg.Connection, load_id: str) -> list[MarketVerdict]:
@@ -234,11 +246,11 @@ def verdicts_of(connection: psycopg.Connection, load_id: str) -> list[MarketVerd
         ).fetchall()
 
 
-def record_load(connection: psycopg.Connection, load: LoadRecord) -> bool:
+def record_load(connection: psycopg.Connection, load: LoadRecord, *, kept_in: LandingArea | None = None) -> bool:
     """Record a committed load and all that follows from it, in one transaction; return False if it was recorded before.
 
     Row of the load, facts and tiles, high watermarks, agreements, disagreements, changes, archives, state of the
-    manifest: all or nothing. The repeat of a load id changes nothing.
+    manifest: all or nothing. The repeat of a load id changes nothing. `kept_in` as with `record_audit`.
 
     Raises:
         UsageError: the manifest is not registered.
@@ -260,7 +272,13 @@ def record_load(connection: psycopg.Connection, load: LoadRecord) -> bool:
         record_loaded_archives(cursor, load.exchange, load.archives, load_id=load.load_id)
         if load.manifest_id is not None:
             _judge_manifest(cursor, load)
+        _keep(cursor, kept_in, "loaded", load)
     return True
+
+
+def _keep(cursor: psycopg.Cursor[Any], area: LandingArea | None, kind: str, load: LoadRecord, **more: Any) -> None:
+    where = {"exchange": load.exchange, "dataset": load.dataset, "run_id": load.run_id}
+    keep_entry(cursor, area, kind, **where, name=load.load_id, load=load, **more)
 
 
 def _insert_load(cursor: psycopg.Cursor[Any], load: LoadRecord, step: str) -> bool:

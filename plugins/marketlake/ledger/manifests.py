@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg.rows import class_row
@@ -13,7 +14,9 @@ from psycopg.types.json import Jsonb
 
 from marketlake.errors import DataError, UsageError, one_of
 from marketlake.instants import Window, format_instant
+from marketlake.landing.area import LandingArea
 from marketlake.ledger.coverage import apply_facts
+from marketlake.ledger.entries import keep_entry
 from marketlake.ledger.facts import Fact
 from marketlake.work import Manifest
 
@@ -128,10 +131,12 @@ def record_failure(
     *,
     state: str = "failed",
     facts: Sequence[Fact] = (),
+    kept_in: LandingArea | None = None,
 ) -> None:
     """Record that a manifest's load raised (`failed`), was refused as a whole, or found `damaged` files.
 
     `facts` are usually `failed` ones over its answers' windows. A manifest that was loaded meanwhile stays so.
+    `kept_in` gets the entry from which the ledger can be rebuilt; None is for the rebuild itself.
 
     Raises:
         UsageError: the state is none of these, or the manifest is not registered.
@@ -141,7 +146,7 @@ def record_failure(
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute(
             "update ops.manifests set state = %s, error = %s, judged_at = clock_timestamp()"
-            " where manifest_id = %s and state <> 'loaded' returning run_id",
+            " where manifest_id = %s and state <> 'loaded' returning run_id, exchange, dataset",
             [state, error, manifest_id],
         )
         row = cursor.fetchone()
@@ -150,7 +155,11 @@ def record_failure(
             if cursor.fetchone() is None:
                 raise UsageError(f"no manifest {manifest_id} is registered; register_manifest comes first")
             return
-        apply_facts(cursor, facts, run_id=row[0])
+        run_id, exchange, dataset = row
+        apply_facts(cursor, facts, run_id=run_id)
+        where = {"exchange": exchange, "dataset": dataset, "run_id": run_id}
+        what: dict[str, Any] = {"manifest_id": manifest_id, "state": state, "error": error, "facts": list(facts)}
+        keep_entry(cursor, kept_in, "failed", **where, **what)
 
 
 def wait_again(connection: psycopg.Connection, manifest_ids: Sequence[str]) -> int:

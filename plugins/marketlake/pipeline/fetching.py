@@ -9,6 +9,7 @@ from typing import Any
 from marketlake.errors import MarketlakeError, UnavailableError, UsageError
 from marketlake.exchanges.registry import exchange_named
 from marketlake.instants import format_instant
+from marketlake.landing import LandingArea
 from marketlake.pipeline.call import StepCall
 from marketlake.planning.plan import Plan, plan_run, save_plan
 from marketlake.planning.request import Chosen, choose_series
@@ -58,7 +59,7 @@ def plan_fetches(call: StepCall) -> dict[str, Any]:
     """
     plan = make_plan(call)
     if not call.request.dry_run:
-        save_plan(call.connection, plan)
+        save_plan(call.connection, plan, kept_in=LandingArea(call.settings.lake_root))
     return plan_document(call, plan)
 
 

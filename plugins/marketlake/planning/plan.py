@@ -15,7 +15,8 @@ import psycopg
 
 from marketlake.errors import UsageError, WindowError, one_of
 from marketlake.instants import LONGEST_WINDOW, Window, format_instant
-from marketlake.ledger import Fact, Run, apply_facts, register_manifest, save_tasks
+from marketlake.landing import LandingArea
+from marketlake.ledger import Fact, Run, apply_facts, keep_facts, register_manifest, save_tasks
 from marketlake.planning.request import choose_series
 from marketlake.planning.series_tasks import PlanContext, plan_series
 from marketlake.planning.unfinished import Unfinished, find_unfinished
@@ -136,16 +137,17 @@ def plan_run(
     return Plan(run.run_id, tuple(sorted(tasks, key=_order)), tuple(plans), unfinished, tuple(facts), chosen.notes)
 
 
-def save_plan(connection: psycopg.Connection, plan: Plan) -> None:
+def save_plan(connection: psycopg.Connection, plan: Plan, *, kept_in: LandingArea) -> None:
     """Make the plan the run's: register manifests found on disk, record facts, replace the run's tasks.
 
-    Safe to repeat.
+    Safe to repeat. `kept_in` gets the facts' entries, from which the ledger can be rebuilt.
     """
     for manifest, path in plan.unfinished.sealed:
         register_manifest(connection, manifest, path)
     with connection.transaction(), connection.cursor() as cursor:
         apply_facts(cursor, plan.facts, run_id=plan.run_id)
         save_tasks(connection, plan.run_id, plan.tasks)
+        keep_facts(cursor, kept_in, "planned", plan.facts, run_id=plan.run_id)
 
 
 def _check_request(run: Run, mode: str, source: str | None, holes: str) -> None:

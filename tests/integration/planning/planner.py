@@ -10,6 +10,7 @@ import psycopg
 
 from marketlake.datasets import dataset_named
 from marketlake.instants import Window, parse_instant
+from marketlake.landing import LandingArea
 from marketlake.ledger import (
     Fact,
     LoadRecord,
@@ -19,7 +20,7 @@ from marketlake.ledger import (
     record_load,
     store_instruments,
 )
-from marketlake.planning.plan import Plan, plan_run
+from marketlake.planning.plan import Plan, plan_run, save_plan
 from marketlake.settings import Settings
 from marketlake.work import Answer, FetchTask, Instrument, Market
 
@@ -50,6 +51,9 @@ class Planner:
         self.loads = 0
         self.runs = 0
         store_instruments(connection, "binance", LISTED, NOW)
+
+    def save(self, plan: Plan) -> None:
+        save_plan(self.connection, plan, kept_in=LandingArea(self.settings.lake_root))
 
     def run(self, window: Window | None, *, now: str = "", mode: str = "incremental") -> Run:
         self.runs += 1

@@ -22,7 +22,7 @@ from marketlake.ledger import (
     high_watermark,
     tasks_of,
 )
-from marketlake.planning.plan import plan_run, save_plan
+from marketlake.planning.plan import plan_run
 from marketlake.settings import Settings
 from tests.integration.planning.planner import NOW, Planner, brief, short, span
 
@@ -87,7 +87,7 @@ def test_the_first_instant_of_the_exchange_bounds_every_market(planner: Planner)
 
 def test_saved_facts_settle_what_lies_before_the_listing_without_moving_a_watermark(planner: Planner) -> None:
     plan = planner.plan(("2025-01-01", "2025-02-01"), symbols=["NEW/USDT"])
-    save_plan(planner.connection, plan)
+    planner.save(plan)
 
     again = planner.plan(("2025-01-01", "2025-02-01"), symbols=["NEW/USDT"])
 
@@ -139,7 +139,7 @@ def test_a_plan_changes_nothing_until_it_is_saved_and_may_be_saved_twice(planner
     assert tasks_of(planner.connection, plan.run_id) == []
 
     for _ in range(2):
-        save_plan(planner.connection, plan)
+        planner.save(plan)
         assert tasks_of(planner.connection, plan.run_id) == list(plan.tasks)
 
 

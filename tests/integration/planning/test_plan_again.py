@@ -22,7 +22,6 @@ from marketlake.ledger import (
     register_manifest,
     rejection_cause,
 )
-from marketlake.planning.plan import save_plan
 from marketlake.rules import rules_for
 from marketlake.work import Answer, Manifest
 from tests.integration.planning.planner import BTC, HOUR, NOW, SPOT, Planner, brief, span
@@ -104,7 +103,7 @@ def test_what_was_rejected_for_good_is_asked_for_again_once_the_rules_change(pla
         assert bool(plan.tasks) == (version == "v0")
 
     assert [(fact.state, fact.cause, fact.window) for fact in plan.facts] == [("revoked", "rules_changed", hole)]
-    save_plan(planner.connection, plan)
+    planner.save(plan)
     again = planner.plan(DAY)
     assert (brief(again.tasks), again.facts) == ([("rest", "03-01 02:00", "03-01 03:00", "new")], ())
 
@@ -185,7 +184,7 @@ def test_a_manifest_that_was_sealed_but_not_registered_is_found_and_its_window_i
 
     plan = planner.plan(DAY)
     assert (plan.tasks, plan.unfinished.summary()["sealed"]) == ((), 1)
-    save_plan(planner.connection, plan)
+    planner.save(plan)
 
     assert [row.manifest_id for row in manifests_waiting(planner.connection)] == [manifest.manifest_id]
     again = planner.plan(DAY)
