@@ -39,6 +39,8 @@ def show_summary(out: Output, summary: Mapping[str, Any]) -> None:
     out.say(f"Run {summary['run_id']}{where}: {summary['state']} in {summary['seconds']:.1f} s")
     if summary.get("market"):
         out.say(f"Market: {summary['market']}")
+    for damage in summary["damaged"]:
+        out.say(f"Damaged: {damage['text']}")
     show_contents(out, summary)
     _show(out, "Seconds per step", ["step", "exchange", "dataset", "seconds"], summary["steps"])
 

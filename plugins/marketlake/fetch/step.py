@@ -25,7 +25,7 @@ from marketlake.fetch.archive_tasks import ArchiveDownloads, ArchiveSource
 from marketlake.fetch.rebuild_tasks import TradeSource, rebuild
 from marketlake.fetch.rest_tasks import RestSource, fetch_rest, landed_answer
 from marketlake.fetch.summary import FetchSummary, summary_of
-from marketlake.landing import LandingArea, manifests_of_run, read_manifest, seal_manifest
+from marketlake.landing import LandingArea, manifests_of_run, read_manifest, readable_manifests, seal_manifest
 from marketlake.ledger.budget import SharedBudget
 from marketlake.ledger.database import connect, lock_key
 from marketlake.ledger.feed_market import lake_market
@@ -68,10 +68,10 @@ def fetch(
     try:
         with _alone(connection, run.run_id, exchange, dataset):
             sealed = manifests_of_run(area, exchange, dataset, run_id=run.run_id)
-            earlier = [read_manifest(path) for path in sealed]
+            earlier = readable_manifests(sealed)
             tasks = tasks_of(connection, run.run_id, exchange=exchange, dataset=dataset)
-            todo = _not_answered(tasks, earlier)
-            for manifest, path in zip(earlier, sealed, strict=True):
+            todo = _not_answered(tasks, [manifest for manifest, _ in earlier])
+            for manifest, path in earlier:
                 register_manifest(connection, manifest, path)
             if todo:
                 attempt = len(sealed) + 1

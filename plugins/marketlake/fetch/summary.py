@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from marketlake.fetch.answers import FAILED
-from marketlake.landing import read_manifest
+from marketlake.landing import readable_manifests
 from marketlake.ledger.runs import Run
 from marketlake.work import Answer
 
@@ -40,8 +40,7 @@ def summary_of(
 ) -> FetchSummary:
     """Return what the run's sealed manifests hold: of each task its newest answers."""
     newest: dict[str, list[Answer]] = {}
-    for path in sealed:
-        manifest = read_manifest(path)
+    for manifest, _ in readable_manifests(sealed):
         found: dict[str, list[Answer]] = {}
         for answer in manifest.answers:
             found.setdefault(answer.task_id, []).append(answer)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -9,6 +11,8 @@ from pathlib import Path
 from marketlake.errors import DataError
 from marketlake.landing.area import LandingArea, checked_name, file_digest, write_whole
 from marketlake.work import Manifest, manifest_from_json, to_json
+
+_LOG = logging.getLogger(__name__)
 
 
 def manifest_path(area: LandingArea, manifest: Manifest, *, attempt: int = 1) -> Path:
@@ -46,6 +50,17 @@ def read_manifest(path: str | Path) -> Manifest:
         raise DataError(f"the manifest {path} is damaged: {error}") from None
 
 
+def readable_manifests(paths: Sequence[Path]) -> list[tuple[Manifest, Path]]:
+    """Return the manifests of those files that can be read; what the others held counts as never answered."""
+    found = list[tuple[Manifest, Path]]()
+    for path in paths:
+        try:
+            found.append((read_manifest(path), path))
+        except (DataError, OSError) as error:
+            _LOG.warning("%s; its windows count as never fetched", error)
+    return found
+
+
 def manifests_of_run(area: LandingArea, exchange: str, dataset: str, *, run_id: str) -> list[Path]:
     """Return the manifests that this run sealed, first attempt first."""
     found = list[Path]()
@@ -78,7 +93,7 @@ def verify_files(area: LandingArea, manifest: Manifest) -> None:
         head = (
             f"{len(problems)} landed file(s) of {manifest.run_id} ({manifest.exchange} {manifest.dataset}) are damaged"
         )
-        raise DataError("\n".join([f"{head}; restore them or fetch their window again with --mode force:", *problems]))
+        raise DataError("\n".join([f"{head}; restore them, or fetch their windows again (--mode force):", *problems]))
 
 
 def _folder(area: LandingArea, exchange: str, dataset: str) -> Path:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from marketlake.errors import QualityError
-from marketlake.landing import LandingArea, manifests_of_run, read_manifest
+from marketlake.landing import LandingArea, manifests_of_run, readable_manifests
 from marketlake.ledger import Run, built_until, finish_run, newest_build_of, run_named, tasks_of
 from marketlake.pipeline.call import StepCall
+from marketlake.pipeline.damaged import damages
 from marketlake.pipeline.refused import refusals
 from marketlake.work import FetchTask, Manifest
 
@@ -41,7 +41,8 @@ def check_run(call: StepCall) -> dict[str, Any]:
 
 def problems_of(call: StepCall) -> list[Problem]:
     """Return what the run and its parts did not bring about, in the order of the steps."""
-    return [*_unfetched(call), *_unloaded(call), *_refused(call), *_unpublished(call), *_unbuilt(call)]
+    lost = [*_unfetched(call), *_unloaded(call), *_refused(call), *_damaged(call)]
+    return [*lost, *_unpublished(call), *_unbuilt(call)]
 
 
 def _unfetched(call: StepCall) -> list[Problem]:
@@ -58,7 +59,8 @@ def _unfetched(call: StepCall) -> list[Problem]:
 
 def _unfetched_of(call: StepCall, run: Run, exchange: str, dataset: str, *, tasks: list[FetchTask]) -> list[Problem]:
     area = LandingArea(call.settings.lake_root)
-    sealed = [read_manifest(Path(path)) for path in manifests_of_run(area, exchange, dataset, run_id=run.run_id)]
+    paths = manifests_of_run(area, exchange, dataset, run_id=run.run_id)
+    sealed = [manifest for manifest, _ in readable_manifests(paths)]
     asked = {task.task_id for task in tasks}
     errors = {task_id: error for task_id, error in _failures(sealed).items() if task_id in asked}
     answered = {answer.task_id for manifest in sealed for answer in manifest.answers}
@@ -108,6 +110,11 @@ def _unloaded(call: StepCall) -> list[Problem]:
 
 def _refused(call: StepCall) -> list[Problem]:
     return [Problem(f"{sentence}; mend the cause", "load_bronze") for sentence in refusals(call)]
+
+
+def _damaged(call: StepCall) -> list[Problem]:
+    # The load has nothing to judge again; only a plan made now asks for the windows.
+    return [Problem(damage.sentence, "plan_fetches") for damage in damages(call) if damage.is_open]
 
 
 def _unpublished(call: StepCall) -> list[Problem]:

@@ -13,6 +13,7 @@ from typing import Any
 from marketlake.errors import MarketlakeError, QualityError, SetupError
 from marketlake.ledger import ManifestRow, MarketVerdict, manifests_waiting, tasks_of, verdicts_of
 from marketlake.pipeline.call import StepCall
+from marketlake.pipeline.damaged import damages
 from marketlake.pipeline.refused import judge_again, refusals
 
 LOAD_JOB = "spark_jobs/bronze/load.py"
@@ -76,7 +77,7 @@ def run_spark_job(call: StepCall, job: str, *, is_bulk: bool = False) -> None:
 
 
 def validate_data_quality(call: StepCall) -> dict[str, Any]:
-    """Read the verdicts of the run's loads and say which markets and manifests were refused.
+    """Read the verdicts of the run's loads and say which markets and manifests were refused or are damaged.
 
     `loaded` lists, per dataset that got rows, its range and rows.
 
@@ -84,7 +85,7 @@ def validate_data_quality(call: StepCall) -> dict[str, Any]:
         QualityError: something was refused and `quality.stop_on_refused` is set.
     """
     verdicts = [asdict(verdict) for verdict in verdicts_of_run(call)]
-    refused = refusals(call)
+    refused = [*refusals(call), *(damage.sentence for damage in damages(call) if damage.is_open)]
     if refused and call.settings.quality.stop_on_refused:
         raise QualityError("\n".join([*refused, "quality.stop_on_refused is set, so nothing downstream runs"]))
     for sentence in refused:

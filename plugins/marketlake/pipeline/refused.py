@@ -30,7 +30,7 @@ def judge_again(call: StepCall) -> int:
 
 
 def refusals(call: StepCall) -> list[str]:
-    """Return a sentence per refused market, and per manifest that was refused, failed or is damaged, of the run.
+    """Return a sentence per refused market, and per manifest that was refused or failed, of the run.
 
     Also of those that it had judged again, whoever fetched them; not of what a later load has replaced.
     """
@@ -38,6 +38,7 @@ def refusals(call: StepCall) -> list[str]:
     left = sorted({answer.manifest_id for answer in refused_answers(call.connection, manifest_ids)})
     rows = call.connection.execute(
         "select exchange, dataset, state, error, load_id from ops.manifests where manifest_id = any(%s)"
+        " and state <> 'damaged'"
         " order by sealed_at, manifest_id",
         [left],
     ).fetchall()

@@ -9,6 +9,7 @@ from psycopg.rows import dict_row
 
 from marketlake.ledger import lake_market, steps_of
 from marketlake.pipeline.call import StepCall
+from marketlake.pipeline.damaged import damage_document, damages
 from marketlake.pipeline.fetching import chosen_series
 from marketlake.pipeline.loading import verdicts_of_run
 from marketlake.quality.coverage_report import MarketCoverage, MarketFilter, coverage_report
@@ -46,6 +47,7 @@ def summary(call: StepCall) -> dict[str, Any]:
         "layers": layers(call),
         "markets": [_market(market, days) for market in _asked(call, markets)],
         "rejected": _reasons(call),
+        "damaged": [damage_document(damage) for damage in damages(call)],
         "indicators": newest_indicators(call),
         "mart": newest_days(call),
         "steps": [

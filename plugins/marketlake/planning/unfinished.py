@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 
 from marketlake.instants import Window
-from marketlake.landing import read_manifest, sealed_manifests
+from marketlake.landing import readable_manifests, sealed_manifests
 from marketlake.ledger import (
     built_until,
     changes_unpublished,
@@ -72,11 +72,9 @@ def answered_by(sealed: Sequence[tuple[Manifest, Path]], market: tuple[str, str,
 
 def _unregistered(connection: psycopg.Connection, lake_root: str) -> list[tuple[Manifest, Path]]:
     known = {Path(path).parts[-4:] for path in registered_paths(connection)}
-    found = []
-    for path in sealed_manifests(lake_root):
-        if path.parts[-4:] in known:
-            continue
-        manifest = read_manifest(path)
-        if registered_manifest(connection, manifest.manifest_id) is None:
-            found.append((manifest, path))
-    return found
+    unknown = [path for path in sealed_manifests(lake_root) if path.parts[-4:] not in known]
+    return [
+        (manifest, path)
+        for manifest, path in readable_manifests(unknown)
+        if registered_manifest(connection, manifest.manifest_id) is None
+    ]

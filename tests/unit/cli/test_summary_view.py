@@ -17,6 +17,7 @@ def summary(**changes):
              "loaded": 69, "rejected": 1, "gaps": 1, "coverage": 69 / 72, "holes": [hole]}
         ],
         "rejected": {"high < low": 1},
+        "damaged": [],
         "indicators": [{"symbol": "BTC/USDT", "timeframe": "1h", "open_time": AT, "close": 1.5, "rsi_14": 42.44}],
         "mart": [{"market_date": date(2025, 3, 4), "symbol": "BTC/USDT", "close": 1.5, "rejected_rows": 0}],
         "steps": [{"step": "load_bronze", "exchange": "", "dataset": "", "seconds": 9.5}],
