@@ -59,9 +59,11 @@ COMMANDS = {
         Command("coverage", "coverage", "what is there and what is missing, by market"),
         Command("gaps", "gaps", "each hole that was found, with cause and status"),
         Command("dlq", "dlq", "rejected rows and their reasons"),
-        Command("tables", "tables", "the lake's tables and their history"),
+        Command("sources", "sources", "where two sources differ: both values, and whose is current"),
+        Command("watermark", "watermark", "how far each market is settled; reset opens ranges again"),
+        Command("tables", "tables", "the lake's tables, their history, and restore to a version or instant"),
         Command("sql", "sql", "query the lake through DuckDB"),
-        Command("ledger", "ledger_mirror", "mirror the ledger into the lake"),
+        Command("ledger", "ledger", "what the ledger knows; rebuild it from the landing area; mirror it into the lake"),
         Command(
             "doctor",
             "doctor",

@@ -58,7 +58,7 @@ def read_table(
     name = table_named(root, table_name)
     table = open_table(root, name)
     if as_of_timestamp is not None:
-        version = _version_at(root, name, as_utc(as_of_timestamp))
+        version = version_at(root, name, as_utc(as_of_timestamp))
     if version is not None:
         _load_version(table, root, name, version)
     return _rows(table, root, name)
@@ -75,7 +75,12 @@ def files_at(root: str, name: str, version: int, columns: Iterable[str]) -> Tabl
     return _complete_files(table, root, name, columns)
 
 
-def _version_at(root: str, name: str, instant: datetime) -> int:
+def version_at(root: str, name: str, instant: datetime) -> int:
+    """Return the version of a table that was the newest at an instant of Delta's clock.
+
+    Raises:
+        UsageError: an instant before the first version or in the future; the text names the earliest one.
+    """
     history = get_table_history(root, name)
     if instant > datetime.now(UTC):
         raise UsageError(f"as_of_timestamp lies in the future; was {format_instant(instant)}; {_earliest(root, name)}")

@@ -18,7 +18,7 @@ PUBLISH_LOCK = lock_key("publish")
 
 @dataclass(frozen=True)
 class ChangeRow:
-    """One range that waits for its publication."""
+    """One range that waits for its publication; one that a rebuild told again gets it also where no row changed."""
 
     change_id: int
     load_id: str
@@ -29,6 +29,7 @@ class ChangeRow:
     timeframe: str
     range_start: datetime
     range_end: datetime
+    is_told_again: bool = False
 
     @property
     def window(self) -> Window:
@@ -53,7 +54,7 @@ class Publication:
     published_at: datetime
 
 
-_CHANGE = "change_id, load_id, run_id, dataset, exchange, symbol, timeframe, range_start, range_end"
+_CHANGE = "change_id, load_id, run_id, dataset, exchange, symbol, timeframe, range_start, range_end, is_told_again"
 _PUBLICATION = (
     "publication_id, dataset, exchange, symbol, timeframe, range_start, range_end, rows_written, rows_deleted, run_id,"
     " published_at"

@@ -95,7 +95,8 @@ def _publish_series(
                 continue
             copied = publish_range(cursor, table, dataset, series=series, window=kept)
             days = update_days(cursor, dataset, series=series, window=kept, root=settings.lake_root, now=now)
-            if copied.written or copied.deleted or days:
+            is_told_again = any(change.is_told_again for change in still if kept.overlap(change.window))
+            if copied.written or copied.deleted or days or is_told_again:
                 outcomes.append((kept, copied))
         for window, copied in outcomes:
             covered = [change.change_id for change in still if window.overlap(change.window)]

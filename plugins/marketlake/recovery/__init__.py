@@ -1,0 +1,1 @@
+"""Recovery: the ledger told again from the landing area, tables restored, ranges opened again."""
