@@ -14,6 +14,7 @@ from marketlake.datasets import Dataset
 from marketlake.instants import Window
 from marketlake.ledger import Agreement, Fact, LoadRecord, apply_facts, reset_watermark
 from marketlake.ledger.agreements import record_agreements
+from marketlake.ledger.archive_files import record_loaded_archives
 from marketlake.ledger.facts import RESTORED, REVOKED, joined
 from marketlake.publish.bronze_tables import table_name
 
@@ -31,8 +32,8 @@ def undo_loads(
 ) -> list[Market]:
     """Undo these loads in the caller's transaction; return the markets whose ranges are open again.
 
-    `told` are the loads that the ledger still believes, by id, of which agreements are taken again. Rows of the lost
-    loads leave Postgres, so that an earlier revision may take their place.
+    `told` are the loads that the ledger still believes, by id in their order, of which agreements and archives are taken
+    again. Rows of the lost loads leave Postgres, so that an earlier revision may take their place.
     """
     ids = sorted(lost)
     windows = _told_windows(connection, ids)
@@ -47,11 +48,7 @@ def undo_loads(
         _agree_again(cursor, lost, told)
         cursor.execute("delete from ops.source_disagreements where load_id = any(%s)", [ids])
         cursor.execute("update ops.changes set publication_id = null where load_id = any(%s)", [ids])
-        cursor.execute(
-            "update ops.archive_files set status = 'verified', loaded_sha256 = null, loaded_at = null, load_id = null,"
-            " row_count = null, first_at = null, last_at = null where load_id = any(%s)",
-            [ids],
-        )
+        _load_archives_again(cursor, lost, told)
         cursor.execute(
             "update ops.manifests set state = 'waiting', load_id = null, judged_at = null where manifest_id in"
             " (select manifest_id from ops.loads where step = 'loaded' and load_id = any(%s))",
@@ -96,6 +93,19 @@ def _agree_again(cursor: psycopg.Cursor[Any], lost: Collection[str], told: Mappi
         item for load_id, load in told.items() if load_id not in lost for item in load.agreements
     )
     record_agreements(cursor, [item for item in kept if _series(item) in gone])
+
+
+def _load_archives_again(cursor: psycopg.Cursor[Any], lost: Collection[str], told: Mapping[str, LoadRecord]) -> None:
+    """Let the archives of the lost loads be what the other loads made of them: what a re-issue lacks is told by that."""
+    rows = cursor.execute(
+        "update ops.archive_files set status = 'verified', loaded_sha256 = null, loaded_at = null, load_id = null,"
+        " row_count = null, first_at = null, last_at = null where load_id = any(%s) returning exchange, path",
+        [sorted(lost)],
+    ).fetchall()
+    gone = set(rows)
+    for load_id, load in told.items():
+        kept = [item for item in load.archives if load_id not in lost and (load.exchange, item.path) in gone]
+        record_loaded_archives(cursor, load.exchange, kept, load_id=load_id)
 
 
 def _series(item: Agreement) -> tuple[str, str, str, str, str]:
