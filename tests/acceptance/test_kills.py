@@ -25,7 +25,7 @@ CRASH_POINTS = (
     "load.between_dlq_and_bronze:2",  # the other dataset's
     "load.between_bronze_and_ledger",
     "load.between_bronze_and_ledger:2",
-    "ledger.after_entry:2",  # between a load's entry and the ledger
+    "ledger.after_loaded",  # between a load's entry and the ledger
     "publish.before_copy",  # between ledger and publish
     "publish.in_copy",
     "publish.in_copy:2",

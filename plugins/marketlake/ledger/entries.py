@@ -73,7 +73,7 @@ def keep_entry(
     text = json.dumps(plain(entry), sort_keys=True, separators=(",", ":"))
     name = name or f"{recorded_at:%Y%m%dT%H%M%S%f}-{hash_id(text)[:8]}"
     write_whole(entry_folder(area, exchange, dataset) / f"{checked_name(name)}.{kind}.json", _sealed(text))
-    crash_point("ledger.after_entry")
+    crash_point(f"ledger.after_{kind}")
 
 
 def keep_facts(

@@ -32,7 +32,7 @@ def undo_loads(
 ) -> list[Market]:
     """Undo these loads in the caller's transaction; return the markets whose ranges are open again.
 
-    `told` are the loads that the ledger still believes, by id in their order, of which agreements and archives are taken
+    `told` are the loads that the ledger still believes, by id in their order; their agreements and archives are taken
     again. Rows of the lost loads leave Postgres, so that an earlier revision may take their place.
     """
     ids = sorted(lost)
@@ -96,7 +96,7 @@ def _agree_again(cursor: psycopg.Cursor[Any], lost: Collection[str], told: Mappi
 
 
 def _load_archives_again(cursor: psycopg.Cursor[Any], lost: Collection[str], told: Mapping[str, LoadRecord]) -> None:
-    """Let the archives of the lost loads be what the other loads made of them: what a re-issue lacks is told by that."""
+    """Let the lost loads' archives be what the other loads made of them: a re-issue is told by the bytes before it."""
     rows = cursor.execute(
         "update ops.archive_files set status = 'verified', loaded_sha256 = null, loaded_at = null, load_id = null,"
         " row_count = null, first_at = null, last_at = null where load_id = any(%s) returning exchange, path",

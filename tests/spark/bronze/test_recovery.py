@@ -74,16 +74,12 @@ def test_the_ledger_of_a_lake_with_revisions_holes_refusals_and_retractions_is_t
 def test_a_kill_between_entry_and_ledger_heals(
     lake: SparkLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_rebuilt: bool
 ) -> None:
-    asked = 0
-
-    def die_at_the_second(name: str) -> None:
-        nonlocal asked
-        asked += name == "ledger.after_entry"
-        if asked == 2:
+    def die(name: str) -> None:
+        if name == "ledger.after_loaded":
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(entries, "crash_point", die_at_the_second)
+        patch.setattr(entries, "crash_point", die)
         with pytest.raises(Killed):
             load(lake, tmp_path, HOURS, 1)
     assert lake.tiles("ohlcv", "SOL/USDT", "1h") == []
