@@ -11,7 +11,7 @@ from psycopg.rows import class_row
 from marketlake.ledger import refused_answers
 from marketlake.pipeline.call import StepCall
 
-# Damage of the run's own manifests, damage that its load found, and damage whose windows it fetched again.
+# Damage of the run's own manifests, damage inside its window found while it ran, damage whose windows it fetched again.
 _QUERY = """
 with mine as (select * from ops.manifests where manifest_id = any(%(mine)s)),
 answers as (
@@ -33,7 +33,10 @@ select manifest_id, run_id, exchange, dataset, coalesce(error, 'no reason record
     manifest_id in (select manifest_id from again) as is_fetched_again
 from ops.manifests where state = 'damaged' and (
     manifest_id in (select manifest_id from mine) or manifest_id in (select manifest_id from again)
-    or judged_at >= (select created_at from ops.runs where run_id = %(run)s)
+    or exists (select 1 from ops.runs where runs.run_id = %(run)s and manifests.judged_at >= runs.created_at
+        and (runs.window_start is null or exists (select 1 from answers
+            where answers.manifest_id = manifests.manifest_id
+            and answers.range_start < runs.window_end and answers.range_end > runs.window_start)))
 ) order by sealed_at, manifest_id
 """
 
@@ -62,7 +65,7 @@ class Damage:
 
 
 def damages(call: StepCall) -> list[Damage]:
-    """Return the damaged manifests that concern the run: its own, those its load found, those it fetched again."""
+    """Return the damaged manifests of the run, those found inside its window, and those that it fetched again."""
     with call.connection.cursor(row_factory=class_row(Damage)) as cursor:
         parameters = {"mine": call.manifest_ids(), "run": call.run.run_id}
         found: list[Damage] = cursor.execute(_QUERY, parameters).fetchall()
