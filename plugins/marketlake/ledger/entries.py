@@ -158,5 +158,5 @@ def _read(path: Path) -> Entry:
     text = rest.removesuffix("\n")
     if hashlib.sha256(text.encode()).hexdigest() != digest:
         raise ValueError("its digest is not that of its text")
-    entry: Entry = _typed(Entry, {**json.loads(text)} | {"body": None})
-    return Entry(entry.kind, entry.exchange, entry.dataset, entry.run_id, entry.recorded_at, json.loads(text)["body"])
+    tree = json.loads(text)
+    return Entry(**{**tree, "recorded_at": datetime.fromisoformat(tree["recorded_at"])})
