@@ -27,8 +27,8 @@ FAULTS = {
     "retracted": ("gaps", "BTCUSDT", "15m", "2025-03-03T10:00:00Z", "2025-03-03T10:15:00Z", {"source": "archive"}),
     "restated": ("restated_candle", "BTCUSDT", "1h", "2025-03-03T05:00:00Z", "2025-03-03T06:00:00Z",
                  {"source": "rest"}),
-    "unreadable": ("unreadable_number", "ETHUSDT", "1h", "2025-03-03T02:00:00Z", "2025-03-03T03:00:00Z", {}),
-    "missing": ("gaps", "ETHUSDT", "4h", "2025-03-03T08:00:00Z", "2025-03-03T12:00:00Z", {}),
+    "unreadable": ("unreadable_number", "BTCUSDT", "1h", "2025-03-03T02:00:00Z", "2025-03-03T03:00:00Z", {}),
+    "missing": ("gaps", "BTCUSDT", "4h", "2025-03-03T08:00:00Z", "2025-03-03T12:00:00Z", {}),
 }  # fmt: skip
 
 
@@ -45,14 +45,14 @@ def told(make_world: MakeWorld) -> World:
     both = ("--symbol", "BTC/USDT", "--symbol", "ETH/USDT")
     for name in ("hole", "unreadable", "missing"):
         break_(world, name)
-    world.succeed("run", "--dataset", "ohlcv", *TIMEFRAMES, "--dataset", "trades", *both, *window)
+    world.succeed("run", *TIMEFRAMES, *both, *window)
+    world.succeed("run", "--dataset", "trades", "--symbol", "ETH/USDT", *window)
     for name in ("reissued", "retracted", "restated"):
         break_(world, name)
     world.sandbox.set_clock("2025-03-06T07:00:00Z")
     world.succeed("run", *TIMEFRAMES, *both, *window, "--check-reissued")
     world.sandbox.set_clock("2025-03-07T07:00:00Z")
-    world.load("BTC/USDT", "1h", *DAY, "--source", "rest")
-    world.succeed("run", *TIMEFRAMES, "--symbol", "ETH/USDT", *window)
+    world.load("BTC/USDT", "1h", *DAY, "--timeframe", "4h", "--source", "rest")
     refused = ("run", "--symbol", "SOL/USDT", "--timeframe", "1m", *window, "--build")
     assert world.command(*refused, environ={"MARKETLAKE__QUALITY__PRICE_BOUNDS": NARROW}).code == 1
     return world
