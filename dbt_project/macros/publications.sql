@@ -13,6 +13,20 @@
     {{ publication_id }} > {{ last_publication_id() }} and {{ publication_id }} <= {{ pinned_publication_id() }}
 {%- endmacro %}
 
+{#-
+    For data tests: whether the row's market was published again after the pin. Its newest rows come with the next build,
+    so what this one holds of it need not be equal. `columns` name the market in the row, as in the publications.
+-#}
+{% macro is_published_later(row, columns, dataset=none) -%}
+    exists (
+        select 1
+        from {{ ref('stg_ops__publications') }} as later
+        where later.publication_id > {{ pinned_publication_id() }}
+            {%- if dataset %} and later.dataset = '{{ dataset }}'{% endif %}
+            {%- for column in columns %} and later.{{ column }} = {{ row }}.{{ column }}{% endfor %}
+    )
+{%- endmacro %}
+
 {#- Whether the model takes what is new, and does not compute everything anew. -#}
 {% macro takes_changes() %}{{ return(is_incremental() and not flags.FULL_REFRESH) }}{% endmacro %}
 

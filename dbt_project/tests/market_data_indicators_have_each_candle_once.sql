@@ -2,18 +2,6 @@
 
 with
 
-later as (
-
-    select distinct
-        symbol,
-        timeframe
-
-    from {{ ref('stg_ops__publications') }}
-
-    where dataset = 'ohlcv' and publication_id > {{ pinned_publication_id() }}
-
-),
-
 candles as (
 
     select
@@ -59,9 +47,4 @@ differing as (
 )
 
 select * from differing
-where
-    not exists (
-        select 1
-        from later
-        where later.symbol = differing.symbol and later.timeframe = differing.timeframe
-    )
+where not {{ is_published_later('differing', ['symbol', 'timeframe'], dataset='ohlcv') }}

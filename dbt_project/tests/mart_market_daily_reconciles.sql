@@ -5,18 +5,6 @@
 
 with
 
-later as (
-
-    select distinct
-        exchange,
-        symbol
-
-    from {{ ref('stg_ops__publications') }}
-
-    where publication_id > {{ pinned_publication_id() }}
-
-),
-
 parts as (
 
     select
@@ -96,9 +84,4 @@ differing as (
 )
 
 select * from differing
-where
-    not exists (
-        select 1
-        from later
-        where later.exchange = differing.exchange and later.symbol = differing.symbol
-    )
+where not {{ is_published_later('differing', ['exchange', 'symbol']) }}

@@ -5,18 +5,6 @@
 
 with
 
-later as (
-
-    select distinct
-        symbol,
-        timeframe
-
-    from {{ ref('stg_ops__publications') }}
-
-    where dataset = 'ohlcv' and publication_id > {{ pinned_publication_id() }}
-
-),
-
 silver as (
 
     select
@@ -66,9 +54,4 @@ differing as (
 )
 
 select * from differing
-where
-    not exists (
-        select 1
-        from later
-        where later.symbol = differing.symbol and later.timeframe = differing.timeframe
-    )
+where not {{ is_published_later('differing', ['symbol', 'timeframe'], dataset='ohlcv') }}

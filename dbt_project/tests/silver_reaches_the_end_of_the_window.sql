@@ -8,18 +8,6 @@
 
 with
 
-later as (
-
-    select distinct
-        symbol,
-        timeframe
-
-    from {{ ref('stg_ops__publications') }}
-
-    where dataset = 'ohlcv' and publication_id > {{ pinned_publication_id() }}
-
-),
-
 last_day as (
 
     select distinct
@@ -56,9 +44,4 @@ late as (
 )
 
 select * from late
-where
-    not exists (
-        select 1
-        from later
-        where later.symbol = late.symbol and later.timeframe = late.timeframe
-    )
+where not {{ is_published_later('late', ['symbol', 'timeframe'], dataset='ohlcv') }}
