@@ -21,7 +21,7 @@ from tests.dbt.warehouse import Warehouse, random_candles, utc
 START, MINUTE, HOUR, DAY = utc("2025-01-01"), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 SYMBOL = "BTC/USDT"
 FULL_REFRESH = ("--full-refresh", "--no-partial-parse")
-SILVER_VIEWS = ("market_data", "market_data_enriched", "klines_1m", "funding_rates")
+SILVER = ("market_data", "market_data_enriched", "market_data_resampled", "klines_1m", "funding_rates")
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +72,8 @@ def days(warehouse: Warehouse) -> list[dict[str, Any]]:
     return rows
 
 
-def test_readers_find_every_view_while_silver_is_built_and_their_own_views_stay(built: Warehouse) -> None:
-    with reading(built, tuple(f"silver.{view}" for view in SILVER_VIEWS)) as errors:
+def test_readers_find_every_relation_while_silver_is_built_and_their_own_views_stay(built: Warehouse) -> None:
+    with reading(built, tuple(f"silver.{view}" for view in SILVER)) as errors:
         built.dbt("run", "--selector", "silver")
         built.dbt("run", "--selector", "silver", *FULL_REFRESH)
     assert errors == []

@@ -36,7 +36,7 @@ class Built:
         self.warehouse.publish(SYMBOL, timeframe, start, end)  # type: ignore[arg-type]
 
     def build(self) -> None:
-        self.warehouse.dbt("run", "--select", "market_data_indicators+", "mart_market_daily")
+        self.warehouse.dbt("run", "--select", "market_data_indicators+", "market_data_resampled", "mart_market_daily")
 
     def assert_equal_to_full_refresh(self) -> None:
         stored = self.warehouse.rows(
@@ -188,7 +188,7 @@ def test_a_full_refresh_gives_the_same_rows(built: Built) -> None:
 def test_models_remember_the_last_publication_that_they_hold(built: Built) -> None:
     progress = built.warehouse.rows("select model, publication_id from ops.model_progress order by model")
     newest = built.warehouse.rows("select max(publication_id) as id from ops.publications")[0]["id"]
-    names = ["market_data_indicators", "mart_market_daily", "mart_market_regime_stats"]
+    names = ["market_data_indicators", "market_data_resampled", "mart_market_daily", "mart_market_regime_stats"]
     assert progress == [{"model": name, "publication_id": newest} for name in names]
 
 

@@ -20,6 +20,8 @@ from marketlake.timeframes import timeframe_length
 
 # open_time, open, high, low, close, volume, quote_volume
 Candle = tuple[datetime, Decimal, Decimal, Decimal, Decimal, Decimal, Decimal | None]
+# trade_count, taker_buy_volume, taker_buy_quote_volume, which a candle may give after these
+_UNSTATED = (1, None, None)
 SILVER = ("--select", "path:models/staging", "path:models/intermediate", "path:models/silver")
 
 
@@ -37,25 +39,29 @@ class Warehouse:
         ensure_bronze_tables(connection)
         return cls(settings, connection)
 
-    def put(self, symbol: str, timeframe: str, candles: Iterable[Candle], *, exchange: str = "binance") -> None:
+    def put(
+        self, symbol: str, timeframe: str, candles: Iterable[tuple[Any, ...]], *, exchange: str = "binance"
+    ) -> None:
         """Insert candles, or replace those that are there."""
         cursor = self.connection.cursor()
         with self.connection.transaction():
             cursor.execute(
                 "create temporary table given (open_time timestamptz, open numeric, high numeric, low numeric,"
-                " close numeric, volume numeric, quote_volume numeric) on commit drop"
+                " close numeric, volume numeric, quote_volume numeric, trade_count bigint, taker_buy_volume numeric,"
+                " taker_buy_quote_volume numeric) on commit drop"
             )
             with cursor.copy("copy given from stdin") as copy:
                 for candle in candles:
-                    copy.write_row(candle)
+                    copy.write_row(candle if len(candle) == 10 else (*candle, *_UNSTATED))
             cursor.execute(
                 "insert into bronze.ohlcv as held (exchange, market_type, symbol, exchange_symbol, timeframe,"
                 " open_time, close_time,"
-                " open, high, low, close, volume, quote_volume, trade_count, source, source_ref, revision,"
+                " open, high, low, close, volume, quote_volume, trade_count, taker_buy_volume,"
+                " taker_buy_quote_volume, source, source_ref, revision,"
                 " is_retracted, digest, load_id, received_at, known_at, partition_date, partition_asset_pair,"
                 " partition_month) select %(exchange)s, 'spot', %(symbol)s, replace(%(symbol)s, '/', ''),"
                 " %(timeframe)s, open_time, open_time + %(length)s, open, high, low, close, volume, quote_volume,"
-                " 1, 'archive', 'test',"
+                " trade_count, taker_buy_volume, taker_buy_quote_volume, 'archive', 'test',"
                 " 0, false, 'v1:0', 'test', open_time + interval '1 day', open_time + interval '1 day',"
                 " (open_time at time zone 'UTC')::date, %(symbol)s, to_char(open_time at time zone 'UTC', 'YYYY-MM')"
                 " from given on conflict (symbol, timeframe, open_time, exchange) do update set open = excluded.open,"
@@ -90,7 +96,15 @@ class Warehouse:
             )
 
     def publish(
-        self, symbol: str, timeframe: str, start: datetime, end: datetime, *, dataset: str = "ohlcv", rejected: int = 0
+        self,
+        symbol: str,
+        timeframe: str,
+        start: datetime,
+        end: datetime,
+        *,
+        dataset: str = "ohlcv",
+        exchange: str = "binance",
+        rejected: int = 0,
     ) -> int:
         """Count the days of the range and queue it for dbt; return the publication's id."""
         with self.connection.transaction(), self.connection.cursor() as cursor:
@@ -118,7 +132,7 @@ class Warehouse:
             return insert_publication(
                 cursor,
                 dataset=dataset,
-                exchange="binance",
+                exchange=exchange,
                 symbol=symbol,
                 timeframe=timeframe,
                 window=Window(start, end),

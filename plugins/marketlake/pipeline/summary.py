@@ -19,6 +19,7 @@ _COUNTED = (
     ("Postgres bronze", "bronze", "funding_rates"),
     ("Postgres bronze", "bronze", "trades"),
     ("silver", "silver", "market_data_enriched"),
+    ("silver", "silver", "market_data_resampled"),
     ("silver", "silver", "funding_rates"),
     ("gold", "gold", "mart_market_daily"),
     ("gold", "gold", "mart_market_regime_stats"),

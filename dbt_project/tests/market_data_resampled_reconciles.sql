@@ -1,0 +1,95 @@
+{#-
+    Each base candle of a day is in one resampled candle of each timeframe: count, volume and extremes of the days that
+    the published base has left behind are the same. Markets published after this build's pin come with the next one.
+-#}
+
+with
+
+ends as (
+
+    select
+        exchange,
+        symbol,
+        {{ day_start(utc_day('max(range_end)')) }} as whole_until
+
+    from {{ ref('stg_ops__publications') }}
+
+    where
+        dataset = 'ohlcv'
+        and timeframe = '{{ var("resampling_base") }}'
+        and publication_id <= {{ pinned_publication_id() }}
+
+    group by exchange, symbol
+
+),
+
+base as (
+
+    select
+        candles.exchange,
+        candles.symbol,
+        {{ utc_day('candles.open_time') }} as market_date,
+        count(*)::numeric as base_candles,
+        sum(candles.volume) as volume,
+        max(candles.high) as high,
+        min(candles.low) as low
+
+    from {{ ref('market_data') }} as candles
+    inner join ends on candles.exchange = ends.exchange and candles.symbol = ends.symbol
+
+    where candles.timeframe = '{{ var("resampling_base") }}' and candles.open_time < ends.whole_until
+
+    group by candles.exchange, candles.symbol, {{ utc_day('candles.open_time') }}
+
+),
+
+expected as (
+
+    select
+        timeframes.timeframe,
+        base.*
+
+    from base
+    cross join ({{ resampled_timeframes() }}) as timeframes
+
+),
+
+resampled as (
+
+    select
+        candles.timeframe,
+        candles.exchange,
+        candles.symbol,
+        {{ utc_day('candles.open_time') }} as market_date,
+        sum(candles.base_candles) as base_candles,
+        sum(candles.volume) as volume,
+        max(candles.high) as high,
+        min(candles.low) as low
+
+    from {{ ref('market_data_resampled') }} as candles
+    inner join ends on candles.exchange = ends.exchange and candles.symbol = ends.symbol
+
+    where candles.open_time < ends.whole_until
+
+    group by candles.timeframe, candles.exchange, candles.symbol, {{ utc_day('candles.open_time') }}
+
+),
+
+differing as (
+
+    (
+        select * from expected
+        except
+        select * from resampled
+    )
+    union all
+    (
+        select * from resampled
+        except
+        select * from expected
+    )
+
+)
+
+select * from differing
+where not {{ is_published_later('differing', ['exchange', 'symbol'], dataset='ohlcv') }}
