@@ -23,10 +23,12 @@ MOST_REPEATS = 3
 KILLED = (-signal.SIGKILL, 1)
 
 
-def run_of(start: str, end: str, *more: str) -> list[str]:
-    """Return the command line of a run over candles and trades of one market."""
-    datasets = ("--dataset", "ohlcv", "--dataset", "trades", "--timeframe", "15m", "--timeframe", "1h")
-    return ["run", *datasets, "--exchange", "binance", "--symbol", SYMBOL, "--start", start, "--end", end, *more]
+_ALL = ("--dataset", "ohlcv", "--dataset", "trades", "--timeframe", "15m", "--timeframe", "1h")
+
+
+def run_of(start: str, end: str, *more: str, what: tuple[str, ...] = _ALL) -> list[str]:
+    """Return the command line of a run over candles and trades of one market, or over what is named."""
+    return ["run", *what, "--exchange", "binance", "--symbol", SYMBOL, "--start", start, "--end", end, *more]
 
 
 RUN = run_of("2025-03-02", "2025-03-05T00:00:00Z", "--build")

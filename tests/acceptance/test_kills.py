@@ -34,8 +34,8 @@ CRASH_POINTS = (
     "build.in_merge",
 )
 COMPACTION = "compaction.before_check"
-# The fixed sample of `make test`, without dbt; `make acceptance` runs all.
-SAMPLED = run_of("2025-03-04", "2025-03-05T00:00:00Z")
+# The fixed sample of `make test`, candles alone and without dbt; `make acceptance` runs all.
+SAMPLED = run_of("2025-03-04", "2025-03-05T00:00:00Z", what=("--dataset", "ohlcv", "--timeframe", "15m"))
 SAMPLE = "load.between_bronze_and_ledger"
 FORCED = [*RUN, "--mode", "force"]
 Digests = dict[str, Any]
