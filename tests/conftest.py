@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ MARKER_OF_FOLDER = {"acceptance": "acceptance", "bench": "bench", "spark": "spar
 
 def pytest_configure(config: pytest.Config) -> None:
     """Run a part of the long proofs only, and keep their results, where the environment says so."""
-    plugin = plugin_of(os.environ, name=Path(sys.prefix).name)
+    plugin = plugin_of(os.environ)
     if plugin is not None:
         config.pluginmanager.register(plugin, "marketlake-parts")
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,7 +88,6 @@ class Parts:
 
     folder: Path
     part: Part
-    name: str
     _open: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @pytest.hookimpl(trylast=True)
@@ -99,7 +97,7 @@ class Parts:
         parts = share_out(set(units.values()), self.part.of)
         self.folder.mkdir(parents=True, exist_ok=True)
         number_of = {test: parts[unit] for test, unit in units.items()}
-        _write(self.folder / f"tests-{self.name}-{self.part.of}.json", {"tests": number_of})
+        _write(self.folder / f"tests-{self.part.of}.json", {"tests": number_of})
         passed = {test for test, result in read_results(self.folder).items() if result["outcome"] == PASSED}
         left = [one for one in items if parts[units[one.nodeid]] == self.part.number and one.nodeid not in passed]
         config.hook.pytest_deselected(items=[one for one in items if one not in left])
@@ -119,10 +117,10 @@ class Parts:
             _write(result_file(self.folder, report.nodeid), self._open.pop(report.nodeid))
 
 
-def plugin_of(environ: dict[str, str] | os._Environ[str], *, name: str) -> Parts | None:
-    """Return the plugin that the environment asks for, or None; `name` tells the test environments apart."""
+def plugin_of(environ: Mapping[str, str]) -> Parts | None:
+    """Return the plugin that the environment asks for, or None."""
     folder = environ.get(RESULTS)
-    return Parts(Path(folder), Part.parse(environ.get(PART) or "1/1"), name) if folder else None
+    return Parts(Path(folder), Part.parse(environ.get(PART) or "1/1")) if folder else None
 
 
 def _unit(item: pytest.Item) -> str:

@@ -19,7 +19,7 @@ from tests.parts import plugin_of
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "seeded: stands alone")
-    if (plugin := plugin_of(os.environ, name="mine")) is not None:
+    if (plugin := plugin_of(os.environ)) is not None:
         config.pluginmanager.register(plugin)
 """
 MODULE = """

@@ -20,7 +20,7 @@ def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "0123456789ab"
     folder.mkdir()
     wanted = {f"{MIXES}[1]": 1, f"{MIXES}[2]": 2, "kills[a]": 1, "plain": 2}
-    (folder / "tests-dev-2.json").write_text(json.dumps({"tests": wanted}))
+    (folder / "tests-2.json").write_text(json.dumps({"tests": wanted}))
     return folder
 
 
@@ -43,7 +43,7 @@ def test_a_report_adds_up_what_the_seeds_counted(folder: Path) -> None:
 
 def test_kills_are_counted_by_point_and_only_where_there_was_something_to_kill(folder: Path) -> None:
     wanted = {f"kills[{number}]": 1 for number in range(3)}
-    (folder / "tests-dev-1.json").write_text(json.dumps({"tests": wanted}))
+    (folder / "tests-1.json").write_text(json.dumps({"tests": wanted}))
     keep(folder, "kills[0]", point="random", was_running=True)
     keep(folder, "kills[1]", "failed", point="random", was_running=True)
     keep(folder, "kills[2]", point="random", was_running=False)
