@@ -21,13 +21,9 @@
 {#- How far back a row looks: candles that a restart reads again, to fill sma_200 and the gap flag. -#}
 {% macro look_back_candles() %}200{% endmacro %}
 
-{% macro timeframe_length(timeframe) -%}
-    replace(replace(replace({{ timeframe }}, 'm', ' minutes'), 'h', ' hours'), 'd', ' days')::interval
-{%- endmacro %}
-
 {#- The start of the block of grid slots that an instant lies in. -#}
 {% macro block_start(instant, timeframe) -%}
-    date_bin({{ block_slots() }} * {{ timeframe_length(timeframe) }}, {{ instant }}, timestamptz '1970-01-01 00:00Z')
+    {{ slot_start(instant, block_slots() ~ ' * ' ~ timeframe_length(timeframe)) }}
 {%- endmacro %}
 
 {#- The columns that a walk computes, in order: name and type. -#}

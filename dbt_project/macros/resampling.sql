@@ -1,23 +1,16 @@
-{#-
-    Resampling (TRF-12) from any timeframe to multiples of it. A timeframe's text is an interval of Postgres, and candles
-    open at multiples of it since 1970, as in marketlake.timeframes.
--#}
+{#- Resampling (TRF-12) from any timeframe to multiples of it. -#}
 
-{#- The timeframes that silver resamples to, with their lengths in hours, minutes and seconds: a day has 24 hours. -#}
+{#- The timeframes that silver resamples to, their lengths, and how many base candles fit into each. -#}
 {% macro resampled_timeframes() %}
     select
         wanted.timeframe,
-        make_interval(secs => extract(epoch from wanted.timeframe::interval)) as length,
+        {{ timeframe_length('wanted.timeframe') }} as length,
         (
-            extract(epoch from wanted.timeframe::interval)
-            / extract(epoch from interval '{{ var("resampling_base") }}')
+            extract(epoch from {{ timeframe_length('wanted.timeframe') }})
+            / extract(epoch from {{ timeframe_length("'" ~ var("resampling_base") ~ "'") }})
         )::bigint as base_candles
     from unnest(string_to_array('{{ var("resampled_timeframes") | join(",") }}', ',')) as wanted (timeframe)
 {% endmacro %}
-
-{% macro slot_start(instant, length) -%}
-    date_bin({{ length }}, {{ instant }}, timestamptz 'epoch')
-{%- endmacro %}
 
 {#- Pre-hook: refuse what is no whole multiple of the base. -#}
 {% macro check_resampling() %}

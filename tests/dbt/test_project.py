@@ -23,12 +23,12 @@ SYMBOL, PERPETUAL = "BTC/USDT", "BTC/USDT:USDT"
 
 @pytest.fixture(scope="module")
 def built(warehouse: Warehouse) -> Warehouse:
-    """Three days of two timeframes and funding, built once."""
+    """Three days of minutes and funding, and the hours of ten days before them, built once."""
     warehouse.put(SYMBOL, "1m", random_candles(START, "1m", 3 * 1440, seed=1))
-    warehouse.put(SYMBOL, "1h", random_candles(START - 10 * DAY, "1h", 13 * 24, seed=2))
+    warehouse.put(SYMBOL, "1h", random_candles(START - 10 * DAY, "1h", 10 * 24, seed=2))
     warehouse.put_funding(PERPETUAL, [(START + n * 8 * HOUR, Decimal("0.0001") * n) for n in range(9)])
     warehouse.publish(SYMBOL, "1m", START, START + 3 * DAY)
-    warehouse.publish(SYMBOL, "1h", START - 10 * DAY, START + 3 * DAY)
+    warehouse.publish(SYMBOL, "1h", START - 10 * DAY, START)
     warehouse.publish(PERPETUAL, "", START, START + 3 * DAY, dataset="funding_rates")
     warehouse.dbt("run", "--selector", "silver")
     warehouse.dbt("run", "--selector", "marts")
