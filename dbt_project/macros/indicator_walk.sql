@@ -349,10 +349,21 @@
     ]) %}
 {% endmacro %}
 
+{#- The parts of it that a market without movement brings to 0; in one block they lose less than 100 digits. -#}
+{% macro walk_shrinking() %}
+    {% do return([
+        'macd_signal', 'gain', 'loss', 'atr_14', 'plus_movement', 'minus_movement', 'range_sum', 'adx_14',
+    ]) %}
+{% endmacro %}
+
 {#- At the first candle of a block: hold the state as it was before it, and sum the rolling sums afresh. -#}
 {% macro walk_begin_block() %}
             block_start := {{ block_start('open_time', 'market_timeframe') }};
             block_end := block_start + {{ block_slots() }} * candle_length;
+            -- Where nothing moves they shrink by the candle, and Postgres refuses a product too small for a double.
+            {%- for name in walk_shrinking() %}
+            {{ name }} := case when abs({{ name }}) < 1e-150 then 0 else {{ name }} end;
+            {%- endfor %}
             state_before := array[least(t, 400), {{ walk_state() | join(', ') }}];
             natr_sum := 0;
             for back in reverse 100..1 loop

@@ -169,6 +169,20 @@ def test_several_changes_of_one_market_are_one_walk_or_several(built: Built) -> 
     built.assert_equal_to_full_refresh()
 
 
+def test_a_market_that_stands_still_for_days_comes_to_rest(built: Built) -> None:
+    quiet = "QUIET/USDT"
+    moving = random_candles(START, "1m", 300, seed=9)
+    price = moving[-1][4]
+    still = [(START + n * MINUTE, *(price,) * 4, Decimal(0), Decimal(0)) for n in range(300, 13_000)]
+    built.warehouse.put(quiet, "1m", [*moving, *still])
+    built.warehouse.publish(quiet, "1m", START, START + 13_000 * MINUTE)
+    built.build()
+    built.assert_equal_to_full_refresh()
+    query = "select atr_14, rsi_14, plus_di_14, minus_di_14 from staging.market_data_indicators where symbol = %s"
+    [last] = built.warehouse.rows(f"{query} order by open_time desc limit 1", [quiet])
+    assert {*last.values()} == {0.0}
+
+
 def test_a_build_without_publications_writes_nothing(built: Built) -> None:
     before = written_rows(built)
     built.build()
