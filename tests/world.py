@@ -47,7 +47,7 @@ class World:
     @property
     def settings(self) -> Settings:
         """The settings that the commands of this world see."""
-        return load_settings(environ=self._environment({}))
+        return load_settings(environ=self.environment)
 
     @property
     def root(self) -> Path:
@@ -99,6 +99,11 @@ class World:
         with self.database() as connection:
             in_postgres = postgres_digests(connection, ("bronze", "silver", "gold"))
         return {**delta_digests(self.root), **in_postgres, "dlq files": dlq_file_records(self.home / "dlq")}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """All variables that a command of this world is started with."""
+        return self._environment({})
 
     def _environment(self, more: dict[str, str]) -> dict[str, str]:
         return {**os.environ, "MARKETLAKE_HOME": str(self.home), **self.environ, **more}

@@ -1,4 +1,4 @@
-"""A million candles: from archives to bronze, from bronze to Postgres, from Postgres through the indicators."""
+"""A million candles from archives to bronze, beside polars that checks nothing and beside freqtrade."""
 
 from __future__ import annotations
 
@@ -8,31 +8,27 @@ import os
 import subprocess
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
 import httpx
 import polars as pl
-import psycopg
 
 from tests.bench.figures import Figure, seconds_of
-from tests.bench.worlds import step_seconds
+from tests.bench.worlds import FREQTRADE, step_seconds
 from tests.world import World
 
 SYMBOL, TIMEFRAME = "SOL/USDT", "1m"
 MONTHS = [f"{year}-{month:02}" for year in (2023, 2024) for month in range(1, 13)]
 WINDOW = ("2023-01-01", "2025-01-01")
-NEXT_DAY = ("2025-01-01", "2025-01-02")
-FREQTRADE = Path(__file__).resolve().parents[2] / ".venv" / "freqtrade" / "bin" / "python"
 FREQTRADE_DAYS = [f"2023-01-{day:02}" for day in range(1, 32)]
 COLUMNS = ["open_time", "open", "high", "low", "close", "volume", "close_time", "quote_volume", "count",
            "taker_buy_volume", "taker_buy_quote_volume", "ignore"]  # fmt: skip
 
 
 def measure(world: World) -> list[Figure]:
-    """Return the figures of the bulk path, of publishing and of the indicators."""
+    """Return the figures of the bulk path."""
     with tempfile.TemporaryDirectory() as folder:
         archives = download(world, Path(folder), MONTHS)
         rows = sum(to_parquet(path) for path in archives)
@@ -41,16 +37,6 @@ def measure(world: World) -> list[Figure]:
     loaded = world.load(SYMBOL, TIMEFRAME, *WINDOW)
     load = step_seconds(loaded, "load_bronze")
     to_bronze = sum(step_seconds(loaded, step) for step in ("plan_fetches", "ingest_all", "load_bronze"))
-    publish = step_seconds(loaded, "publish_changes")
-    with world.database() as connection:
-        published = connection.execute("select count(*) from bronze.ohlcv").fetchone()
-        assert published is not None
-        assert published[0] == rows
-        bare = bare_copy_seconds(connection)
-        insert = bare_insert_seconds(connection)
-    full = silver_seconds(world.succeed("step", "build"))
-    world.load(SYMBOL, TIMEFRAME, *NEXT_DAY)
-    one_day = silver_seconds(world.succeed("step", "build"))
     return [
         Figure(
             "archives in landing → bronze, rows/s / polars in one process, without checks",
@@ -66,33 +52,7 @@ def measure(world: World) -> list[Figure]:
             "higher",
             f"{rows / to_bronze:,.0f} rows/s, freqtrade {freqtrade:,.0f}",
         ),
-        Figure(
-            f"publish {rows / 1e6:.2f} M candles, s / bare COPY of the same rows",
-            publish / bare,
-            None,
-            "lower",
-            f"{publish:.1f} s, COPY {bare:.1f} s",
-        ),
-        Figure(
-            f"silver of {rows / 1e6:.2f} M candles, all indicators, s / bare insert … select of as many columns",
-            full / insert,
-            None,
-            "lower",
-            f"{full:.1f} s, insert {insert:.1f} s",
-        ),
-        Figure(
-            "silver of one more day, s / silver of all",
-            one_day / full,
-            None,
-            "lower",
-            f"{one_day:.1f} s",
-        ),
     ]
-
-
-def silver_seconds(built: Mapping[str, Any]) -> float:
-    """Return the seconds that a build took for staging and silver."""
-    return float(built["results"]["dbt_staging"]["seconds"])
 
 
 def with_freqtrade(world: World) -> float:
@@ -135,40 +95,3 @@ def to_parquet(path: Path) -> int:
     frame = pl.read_csv(io.BytesIO(body), has_header=False, new_columns=COLUMNS)
     frame.write_parquet(path.with_suffix(".parquet"))
     return frame.height
-
-
-def bare_copy_seconds(connection: psycopg.Connection) -> float:
-    """Return the seconds of a COPY of all published candles into an equal table with its primary key."""
-    connection.execute("create table public.bare (like bronze.ohlcv including all)")
-    with (
-        connection.cursor() as cursor,
-        cursor.copy("copy (select * from bronze.ohlcv) to stdout (format binary)") as out,
-    ):
-        data = [bytes(block) for block in out]
-
-    def copy() -> None:
-        with connection.cursor() as cursor, cursor.copy("copy public.bare from stdin (format binary)") as into:
-            for block in data:
-                into.write(block)
-        connection.commit()
-
-    seconds = seconds_of(copy)
-    connection.execute("drop table public.bare")
-    connection.commit()
-    return seconds
-
-
-def bare_insert_seconds(connection: psycopg.Connection) -> float:
-    """Return the seconds of writing as many double columns as silver has, without computing anything."""
-    values = ", ".join(f"close::double precision as c{number}" for number in range(40))
-
-    def insert() -> None:
-        connection.execute(
-            f"create table public.bare as select exchange, symbol, timeframe, open_time, {values} from bronze.ohlcv"  # type: ignore[arg-type]  # the text above
-        )
-        connection.commit()
-
-    seconds = seconds_of(insert)
-    connection.execute("drop table public.bare")
-    connection.commit()
-    return seconds

@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -48,7 +48,12 @@ def seconds_of(work: Callable[[], object], *, times: int = 1) -> float:
         began = time.perf_counter()
         work()
         taken.append(time.perf_counter() - began)
-    return sorted(taken)[len(taken) // 2]
+    return median(taken)
+
+
+def median(values: Sequence[float]) -> float:
+    """Return the middle one of the values."""
+    return sorted(values)[len(values) // 2]
 
 
 def write_figures(figures: list[Figure], *, path: Path = RESULT) -> None:

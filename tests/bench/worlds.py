@@ -15,6 +15,7 @@ from tests.bench.figures import seconds_of
 from tests.world import World, world_of
 
 CLOCK = "2025-03-04T12:00:00Z"
+FREQTRADE = Path(__file__).resolve().parents[2] / ".venv" / "freqtrade" / "bin" / "python"
 
 
 @contextmanager

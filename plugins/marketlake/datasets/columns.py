@@ -8,6 +8,8 @@ from enum import StrEnum
 
 # Best first: silver publishes the current row of the best source that has the key (ING-18).
 SOURCE_PRECEDENCE = ("archive", "rest", "sbe", "stream", "rebuilt", "file")
+# A reader decodes whole row groups. In so few rows, one symbol's month of 1m is most of what it has to decode for it.
+MAX_ROWS_PER_ROW_GROUP = 16_384
 
 
 class ColumnType(StrEnum):

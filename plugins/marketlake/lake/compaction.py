@@ -17,6 +17,7 @@ from deltalake import DeltaTable, WriterProperties
 
 from marketlake.crash import crash_point
 from marketlake.datasets import DATASETS, Dataset
+from marketlake.datasets.columns import MAX_ROWS_PER_ROW_GROUP
 from marketlake.errors import DataError, UsageError
 from marketlake.instants import Window
 from marketlake.lake.files import month_bounds, open_table
@@ -24,7 +25,6 @@ from marketlake.ledger import table_lease
 from marketlake.settings import Settings
 
 TARGET_BYTES = 24 << 20
-MAX_ROWS_PER_ROW_GROUP = 128_000
 _LOG = logging.getLogger(__name__)
 # Partition column → value; columns that are not named may have any.
 Partition = Mapping[str, str]
