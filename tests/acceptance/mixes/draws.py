@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from marketlake.instants import DAY, Window, format_instant, parse_instant
+from marketlake.instants import DAY, Window, floor_instant, format_instant, parse_instant
 
 CANDLES, FUNDING, TRADES = "ohlcv", "funding_rates", "trades"
 # What the exchange calls the three, on REST and in its archives.
@@ -98,7 +98,7 @@ def draw_mix(seed: int) -> Mix:
     window = Window(start, last + timedelta(hours=rng.choice((0, 0, 5, 24))))
     clocks = [last + timedelta(days=number, hours=rng.uniform(3, 5)) for number in range(DAYS)]
     ends = [clocks[-1] + timedelta(hours=27), clocks[-1] + timedelta(hours=54)]
-    drawing = _Drawing(rng, datasets, window)
+    drawing = _Drawing(rng, datasets, window, grows=rng.random() < 0.6)
     days = tuple(
         DayDraw(clock, tuple(drawing.fault() for _ in range(rng.choice((1, 1, 2, 3, 4)))), drawing.runs(number))
         for number, clock in enumerate(clocks)
@@ -122,7 +122,7 @@ class _Drawing:
     rng: random.Random
     datasets: tuple[str, ...]
     window: Window
-    _seed: int = field(default=0)
+    grows: bool
 
     def fault(self) -> FaultDraw:
         """Draw one fault that acts on one of the datasets, or on all calls."""
@@ -174,14 +174,19 @@ class _Drawing:
 
     def _run(self, datasets: tuple[str, ...], day: int) -> RunDraw:
         cut = self.rng.random()
-        start, end = self.window.start, self.window.end
+        start, end = self.window.start, self._end_on(day)
         if cut < 0.2 and day < DAYS - 1:
-            start += timedelta(hours=self.rng.randrange(1, 20))
+            start = min(end - timedelta(hours=1), start + timedelta(hours=self.rng.randrange(1, 20)))
         elif cut < 0.4 and day < DAYS - 1:
-            end -= timedelta(hours=self.rng.randrange(1, 20))
-        mode = self.rng.choices(("incremental", "backfill", "force"), (6, 1, 2))[0]
+            end = max(start + timedelta(hours=1), end - timedelta(hours=self.rng.randrange(1, 20)))
+        mode = self.rng.choices(("incremental", "backfill", "force"), (5, 1, 4 if day else 1))[0]
         source = self.rng.choices((None, "rest", "archive"), (7, 1, 1))[0]
         return RunDraw(datasets, Window(start, end), mode, source, check_reissued=self.rng.random() < 0.15)
+
+    def _end_on(self, day: int) -> datetime:
+        """The end of a day's window: the whole one's, or one that grows with the days, so that each asks for more."""
+        thirds = self.window.length * (day + 1) / DAYS if self.grows else self.window.length
+        return floor_instant(self.window.start + thirds, timedelta(hours=1))
 
 
 def _given(parameters: Mapping[str, Any]) -> dict[str, Any]:
