@@ -37,49 +37,44 @@ $check$
 
 {#-
     The slots that a build of market_data_resampled computes, as ranges of open times by market and timeframe. On the
-    grid of each timeframe they hold the ranges of base candles published since its last build, and the candle that was
-    open then: a later range may have closed it without touching it. base_end is where the market's base ends as of the
-    pinned publication; a candle that ends after it is still open.
+    grid of each timeframe they hold the ranges of base candles published since its last build, and of each range the
+    candle before it, which the range may have closed, or opened again where it lost the newest. A candle is closed once
+    its market has a base candle that ends with it or later: so rows follow from rows, not from when they were published.
 -#}
 {% macro resampled_slots() %}
-    with changed as (
-        select
-            exchange,
-            symbol,
-            range_start,
-            range_end
-        from {{ ref('stg_ops__publications') }}
-        where dataset = 'ohlcv'
-            and timeframe = '{{ var("resampling_base") }}'
-            {% if takes_changes() %}
-            and {{ is_new_publication() }}
-            {% endif %}
-    ),
-    published as (
-        select
-            publication_id,
-            exchange,
-            symbol,
-            range_end
-        from {{ ref('stg_ops__publications') }}
-        where dataset = 'ohlcv'
-            and timeframe = '{{ var("resampling_base") }}'
-            and publication_id <= {{ pinned_publication_id() }}
-            and (exchange, symbol) in (select changed.exchange, changed.symbol from changed)
-    ),
-    markets as (
-        select exchange, symbol, max(range_end) as base_end
-        from published
-        group by exchange, symbol
-    )
     {% if takes_changes() %}
-    , touched as (
+    with changed as (
+        select exchange, symbol, range_start, range_end
+        from {{ ref('stg_ops__publications') }}
+        where dataset = 'ohlcv'
+            and timeframe = '{{ var("resampling_base") }}'
+            and {{ is_new_publication() }}
+    ),
+    touched as (
         select * from changed
         union all
-        select exchange, symbol, max(range_end) - interval '1 microsecond', max(range_end)
-        from published
-        where publication_id <= {{ last_publication_id() }}
-        group by exchange, symbol
+        select changed.exchange, changed.symbol, before.open_time, before.close_time
+        from changed
+        cross join lateral (
+            select candles.open_time, candles.close_time
+            from {{ ref('market_data') }} as candles
+            where candles.exchange = changed.exchange
+                and candles.symbol = changed.symbol
+                and candles.timeframe = '{{ var("resampling_base") }}'
+                and candles.open_time < changed.range_start
+            order by candles.open_time desc
+            limit 1
+        ) as before
+    ),
+    markets as (
+        select distinct exchange, symbol
+        from changed
+    )
+    {% else %}
+    with markets as (
+        select distinct exchange, symbol
+        from {{ ref('stg_bronze__market_day_quality') }}
+        where dataset = 'ohlcv' and timeframe = '{{ var("resampling_base") }}'
     )
     {% endif %}
     select
@@ -90,8 +85,17 @@ $check$
         timeframes.base_candles as expected_base_candles,
         ranges.starts_at,
         ranges.ends_at,
-        {{ slot_start('markets.base_end', 'timeframes.length') }} as closed_until
+        {{ slot_start('newest.close_time', 'timeframes.length') }} as closed_until
     from markets
+    left join lateral (
+        select candles.close_time
+        from {{ ref('market_data') }} as candles
+        where candles.exchange = markets.exchange
+            and candles.symbol = markets.symbol
+            and candles.timeframe = '{{ var("resampling_base") }}'
+        order by candles.open_time desc
+        limit 1
+    ) as newest on true
     cross join ({{ resampled_timeframes() }}) as timeframes
     {% if takes_changes() %}
     cross join lateral (

@@ -1,6 +1,6 @@
 {#-
     Each base candle of a day is in one resampled candle of each timeframe: count, volume and extremes of the days that
-    the published base has left behind are the same. Markets published after this build's pin come with the next one.
+    a market's newest one has left behind are the same. Markets published after this build's pin come with the next one.
 -#}
 
 with
@@ -10,14 +10,11 @@ ends as (
     select
         exchange,
         symbol,
-        {{ day_start(utc_day('max(range_end)')) }} as whole_until
+        {{ day_start(utc_day('max(close_time)')) }} as whole_until
 
-    from {{ ref('stg_ops__publications') }}
+    from {{ ref('market_data') }}
 
-    where
-        dataset = 'ohlcv'
-        and timeframe = '{{ var("resampling_base") }}'
-        and publication_id <= {{ pinned_publication_id() }}
+    where timeframe = '{{ var("resampling_base") }}'
 
     group by exchange, symbol
 

@@ -15,6 +15,7 @@
 }}
 
 -- depends_on: {{ ref('stg_ops__publications') }}
+-- depends_on: {{ ref('stg_bronze__market_day_quality') }}
 
 with
 
@@ -60,7 +61,8 @@ resampled as (
             and candles.symbol = slots.symbol
             and candles.timeframe = '{{ var("resampling_base") }}'
             and candles.open_time >= slots.starts_at
-            and candles.open_time < least(slots.ends_at, slots.closed_until)
+            and candles.open_time < slots.ends_at
+            and candles.open_time < slots.closed_until
 
         group by slot
     ) as sums

@@ -24,9 +24,7 @@ select
     resampled.base_candles,
     resampled.expected_base_candles,
     resampled.is_complete,
-    native.source as native_source,
-    resampled.known_at as resampled_known_at,
-    native.known_at as native_known_at
+    native.source as native_source
 
 from {{ ref('market_data_resampled') }} as resampled
 inner join {{ ref('market_data') }} as native
