@@ -13,6 +13,7 @@ from functools import lru_cache, reduce
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -191,7 +192,7 @@ def _is_plain(files: list[LakeFile]) -> bool:
 def _in_time_order(rows: pl.DataFrame, time_column: str) -> pl.DataFrame:
     # Files are sorted by time as a rule, and to see that costs less than to sort.
     times = rows.get_column(time_column).to_physical().to_numpy()
-    return rows if (times[1:] >= times[:-1]).all() else rows.sort(time_column)
+    return rows if (times[1:] >= times[:-1]).all() else rows.rechunk()[np.argsort(times, kind="stable")]
 
 
 def _rank(query: Any, rows: pl.DataFrame, dataset: Dataset, columns: Sequence[str]) -> pa.Table:
