@@ -1,30 +1,30 @@
-"""Compaction of the partitions that a run wrote, by delta-rs, without a JVM (LAKE-19; design, rule 12).
+"""Compaction of the partitions that a run wrote, without a JVM (LAKE-19; design, rule 12).
 
-Small files of daily loads become files of 16–32 MiB. No row changes; a table of which one would is put back.
+Small files of daily loads become sorted files of 16–32 MiB. No row changes; a table of which one would is put back.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import duckdb
 import psycopg
-import pyarrow as pa
-import pyarrow.compute as pc
-from deltalake import DeltaTable, WriterProperties
+from deltalake import DeltaTable
 
 from marketlake.crash import crash_point
 from marketlake.datasets import DATASETS, Dataset
-from marketlake.datasets.columns import MAX_ROWS_PER_ROW_GROUP
 from marketlake.errors import DataError, UsageError
 from marketlake.instants import Window
-from marketlake.lake.files import month_bounds, open_table
+from marketlake.lake.files import LakeFile, TableFiles, files_of, month_bounds, open_table
+from marketlake.lake.rewriting import rewrite_files
 from marketlake.ledger import table_lease
 from marketlake.settings import Settings
 
 TARGET_BYTES = 24 << 20
+# In memory rows take some ten times as much.
+_LARGEST_GROUP_BYTES = 4 * TARGET_BYTES
 _LOG = logging.getLogger(__name__)
 # Partition column → value; columns that are not named may have any.
 Partition = Mapping[str, str]
@@ -54,20 +54,17 @@ def compact_partitions(root: str, table: str, partitions: Iterable[Partition]) -
         delta = open_table(root, table)
     except UsageError:
         return 0, 0
-    touched = [partition for partition in partitions if _small_files(delta, partition) > 1]
-    before, digests = delta.version(), [content_digest(delta, partition) for partition in touched]
+    files = files_of(delta, table, ["symbol"])
+    touched = [(partition, small) for partition in partitions if len(small := _small_files(files, partition)) > 1]
+    before, digests = delta.version(), [content_digest(delta, partition) for partition, _ in touched]
     removed = added = 0
-    for partition in touched:
-        metrics = delta.optimize.compact(
-            partition_filters=_filters(partition),
-            target_size=TARGET_BYTES,
-            writer_properties=WriterProperties(compression="ZSTD", max_row_group_size=MAX_ROWS_PER_ROW_GROUP),
-        )
-        removed += int(metrics["numFilesRemoved"])
-        added += int(metrics["numFilesAdded"])
+    for _, small in touched:
+        for group in _together(small):
+            added += rewrite_files(delta, group, sorted_by=_order(table), target_bytes=TARGET_BYTES)
+            removed += len(group)
         crash_point("compaction.before_check")
     if removed:
-        _check_content(delta, table, before, touched, digests)
+        _check_content(delta, table, before, [partition for partition, _ in touched], digests)
         _LOG.info("%s: %d small files became %d", table, removed, added)
     return removed, added
 
@@ -110,11 +107,32 @@ def _months(window: Window) -> list[str]:
     return months or [str(first)]
 
 
-def _small_files(delta: DeltaTable, partition: Partition) -> int:
-    files = pa.table(delta.get_add_actions(flatten=True))
-    for column, value in partition.items():
-        files = files.filter(pc.equal(files.column(f"partition.{column}"), value))
-    return int(pc.sum(pc.less(files.column("size_bytes"), TARGET_BYTES // 2)).as_py() or 0)
+def _small_files(files: TableFiles, partition: Partition) -> list[LakeFile]:
+    """Return the small files of a partition, neighbours by symbol beside each other."""
+    inside = [
+        file
+        for file in files.files
+        if file.bytes < TARGET_BYTES // 2
+        and all(str(file.partitions[column]) == value for column, value in partition.items())
+    ]
+    return sorted(inside, key=lambda file: str(file.bounds.get("symbol", ("", ""))[0]))
+
+
+def _together(files: Sequence[LakeFile]) -> Iterator[list[LakeFile]]:
+    """Yield the files in groups that fit in memory; what is left over joins the last one."""
+    group, size = list[LakeFile](), 0
+    for number, file in enumerate(files, start=1):
+        group.append(file)
+        size += file.bytes
+        if size >= _LARGEST_GROUP_BYTES and number < len(files) - 1:
+            yield group
+            group, size = [], 0
+    yield group
+
+
+def _order(table: str) -> tuple[str, ...]:
+    found = [dataset.sorted_by for dataset in DATASETS.values() if dataset.table == table]
+    return found[0] if found else ("symbol",)
 
 
 def _check_content(

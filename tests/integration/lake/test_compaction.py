@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
-from deltalake.table import TableOptimizer
 
-from marketlake import ledger
+from marketlake import Lake, ledger
 from marketlake.datasets import OHLCV
 from marketlake.embedded_postgres import PostgresAddress
 from marketlake.errors import DataError
 from marketlake.instants import Window
+from marketlake.lake import compaction, rewriting
 from marketlake.lake.compaction import compact_loads, compact_partitions, written_partitions
-from marketlake.lake.files import table_path
+from marketlake.lake.files import STATED_COLUMNS, files_of, open_table, table_path
+from marketlake.lake.rewriting import rewrite_files
 from marketlake.ledger import Change, LoadRecord
 from marketlake.settings import load_settings
+from tests.lakes import commit, minutes
 
 PARTITION = {"exchange": "binance", "timeframe": "1h", "partition_month": "2024-01"}
 JANUARY = datetime(2024, 1, 1, tzinfo=UTC)
@@ -82,24 +86,69 @@ def test_files_of_a_compacted_partition_have_the_target_size(tmp_path: Path) -> 
     assert [size for size in others if not 16 <= size <= 32] == []
 
 
+def interleaved_candles(root: Path) -> None:
+    """Commit a day of 1m of two symbols in four loads, latest first, the symbols in turn within each."""
+    for quarter in reversed(range(4)):
+        rows = minutes(JANUARY + timedelta(hours=6 * quarter), 360)
+        others = [row | {"symbol": "AAA/USDT", "partition_asset_pair": "AAA/USDT"} for row in rows]
+        commit(root, [row for both in zip(rows, others, strict=True) for row in both])
+
+
+def test_a_compacted_file_is_sorted_and_a_row_group_holds_one_symbol(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interleaved_candles(tmp_path)
+    monkeypatch.setattr(rewriting, "MAX_ROWS_PER_ROW_GROUP", 1_000)
+    monkeypatch.setattr(rewriting, "_LEAST_ROWS", 250)
+    partition = {**PARTITION, "timeframe": "1m"}
+
+    assert compact_partitions(str(tmp_path), OHLCV.table, [partition]) == (4, 1)
+
+    (file,) = (Path(uri) for uri in DeltaTable(table_path(str(tmp_path), OHLCV.table)).file_uris())
+    groups = [pq.ParquetFile(file).read_row_group(number, ["symbol", "open_time"]) for number in range(4)]
+    assert [(group.num_rows, set(group["symbol"].to_pylist())) for group in groups] == [
+        (1_000, {"AAA/USDT"}), (440, {"AAA/USDT"}), (1_000, {"BTC/USDT"}), (440, {"BTC/USDT"}),
+    ]  # fmt: skip
+    rows = pa.concat_tables(groups)
+    assert rows.equals(rows.sort_by([("symbol", "ascending"), ("open_time", "ascending")]))
+
+
+def test_the_log_of_a_compaction_states_bounds_and_that_no_data_changed(tmp_path: Path) -> None:
+    interleaved_candles(tmp_path)
+    before = Lake(tmp_path).candles("BTC/USDT", "1m", exact=True)
+
+    compact_partitions(str(tmp_path), OHLCV.table, [{**PARTITION, "timeframe": "1m"}])
+
+    table = open_table(str(tmp_path), OHLCV.table)
+    (file,) = files_of(table, OHLCV.table, [*STATED_COLUMNS, "open_time", "close"]).files
+    assert file.rows == 2 * 1440
+    assert file.bounds["symbol"] == ("AAA/USDT", "BTC/USDT")
+    assert file.bounds["open_time"][0] == JANUARY
+    assert file.bounds["open_time"][1] - (JANUARY + timedelta(minutes=1439)) == timedelta(milliseconds=1)
+    assert file.bounds["revision"] == (0, 0)
+    log = Path(table_path(str(tmp_path), OHLCV.table)) / "_delta_log" / f"{table.version():020}.json"
+    entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    changes = [entry[kind]["dataChange"] for entry in entries for kind in ("add", "remove") if kind in entry]
+    assert changes == [False] * 5
+    assert Lake(tmp_path).candles("BTC/USDT", "1m", exact=True) == before
+
+
 def test_a_partition_whose_rows_would_change_is_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_days(str(tmp_path), 3)
     path = table_path(str(tmp_path), OHLCV.table)
     before = DeltaTable(path)
     files, rows = set(before.file_uris()), before.to_pyarrow_table().sort_by("open_time")
 
-    class Garbling(TableOptimizer):
-        """Compacts, and changes one value on the way; the number of rows stays."""
+    def garble(delta: DeltaTable, *given: Any, **options: Any) -> int:
+        """Rewrites, and changes one value on the way; the number of rows stays."""
+        count = rewrite_files(delta, *given, **options)
+        changed = rows.set_column(
+            rows.schema.get_field_index("symbol"), "symbol", pa.array(["ETH/USDT", *["BTC/USDT"] * 71])
+        )
+        write_deltalake(delta, changed, mode="overwrite")
+        return count
 
-        def compact(self, **options: Any) -> dict[str, Any]:
-            metrics = super().compact(**options)
-            changed = rows.set_column(
-                rows.schema.get_field_index("symbol"), "symbol", pa.array(["ETH/USDT", *["BTC/USDT"] * 71])
-            )
-            write_deltalake(self.table, changed, mode="overwrite")
-            return metrics
-
-    monkeypatch.setattr(DeltaTable, "optimize", property(Garbling))
+    monkeypatch.setattr(compaction, "rewrite_files", garble)
     with pytest.raises(DataError, match=r"changed the content of binance/1h/2024-01 .* restored to version 2"):
         compact_partitions(str(tmp_path), OHLCV.table, [PARTITION])
 
