@@ -6,7 +6,9 @@ least as new as any that was published before.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import Any
 
 import psycopg
@@ -35,11 +37,12 @@ class Series:
 
 @dataclass(frozen=True)
 class Copied:
-    """Rows that a range has now, and how many of them were written or deleted."""
+    """Rows that a range has now, how many of them were written or deleted, and the rows of each UTC day."""
 
     rows: int
     written: int
     deleted: int
+    by_day: Mapping[date, int] = field(default_factory=dict)
 
 
 def publish_range(
@@ -64,17 +67,17 @@ def publish_range(
         sent = copy_range(cursor, _INCOMING, table, dataset, wanted)
         written = _upsert(cursor, dataset)
         copied = Copied(sent.rows, written, 0)
-    held = _held(cursor, dataset, series, window)
+    held, by_day = _held(cursor, dataset, series, window)
     if held.rows > sent.rows:
         # All that came is there: only where there is more, something vanished. To search for it costs the most.
         copied = replace(copied, deleted=_delete_vanished(cursor, dataset, series, window))
-        held = _held(cursor, dataset, series, window)
+        held, by_day = _held(cursor, dataset, series, window)
     if held != sent:
         raise DataError(
             f"{series.exchange} {series.symbol} {series.timeframe} {window}: the lake has {sent.rows:,} current rows,"
             f" Postgres {held.rows:,} after publishing, or their digests differ; nothing was committed"
         )
-    return copied
+    return replace(copied, by_day=by_day)
 
 
 def _upsert(cursor: psycopg.Cursor[Any], dataset: Dataset) -> int:
@@ -125,15 +128,18 @@ def _is_empty(cursor: psycopg.Cursor[Any], dataset: Dataset, series: Series, win
     return bool(row and row[0])
 
 
-def _held(cursor: psycopg.Cursor[Any], dataset: Dataset, series: Series, window: Window) -> Sent:
-    """Return the range's rows in Postgres, and the sum of their digests' first words."""
+def _held(
+    cursor: psycopg.Cursor[Any], dataset: Dataset, series: Series, window: Window
+) -> tuple[Sent, dict[date, int]]:
+    """Return the range's rows in Postgres and the sum of their digests' first words, and the rows of each UTC day."""
     condition, parameters = _inside(dataset, series, window)
     word = "('x' || substr(digest, 4, 8))::bit(32)::bigint"
-    query = sql.SQL("select count(*), coalesce(sum({}), 0) from {} where {}").format(
+    query = sql.SQL("select partition_date, count(*), sum({}) from {} where {} group by partition_date").format(
         sql.SQL(word), table_name(dataset), condition
     )
-    rows, words = cursor.execute(query, parameters).fetchone() or (0, 0)
-    return Sent(int(rows), int(words))
+    days = cursor.execute(query, parameters).fetchall()
+    by_day = {day: int(rows) for day, rows, _ in days}
+    return Sent(sum(by_day.values()), sum(int(words) for _, _, words in days)), by_day
 
 
 def _inside(dataset: Dataset, series: Series, window: Window) -> tuple[sql.Composed, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 from typing import Any
 
@@ -21,11 +22,21 @@ Days = dict[date, tuple[int | None, int, int]]
 
 
 def update_days(
-    cursor: psycopg.Cursor[Any], dataset: Dataset, *, series: Series, window: Window, root: str, now: datetime
+    cursor: psycopg.Cursor[Any],
+    dataset: Dataset,
+    *,
+    series: Series,
+    window: Window,
+    counted: Mapping[date, int],
+    root: str,
+    now: datetime,
 ) -> int:
-    """Bring the days that the window touches up to date; return how many rows of the table changed."""
+    """Bring the days that the window touches up to date; return how many rows of the table changed.
+
+    `counted` are the window's rows by UTC day, which need no second count where it has whole days.
+    """
     whole = Window(floor_instant(window.start, DAY), ceil_instant(window.end, DAY))
-    present = _present(cursor, dataset, series, whole)
+    present = Counter(counted) if whole == window else _present(cursor, dataset, series, whole)
     rejected = _rejected(dataset, series, whole, root)
     life = _life(cursor, series, now)
     days = Days()

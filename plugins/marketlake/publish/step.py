@@ -94,7 +94,15 @@ def _publish_series(
             if kept is None:
                 continue
             copied = publish_range(cursor, table, dataset, series=series, window=kept)
-            days = update_days(cursor, dataset, series=series, window=kept, root=settings.lake_root, now=now)
+            days = update_days(
+                cursor,
+                dataset,
+                series=series,
+                window=kept,
+                counted=copied.by_day,
+                root=settings.lake_root,
+                now=now,
+            )
             is_told_again = any(change.is_told_again for change in still if kept.overlap(change.window))
             if copied.written or copied.deleted or days or is_told_again:
                 outcomes.append((kept, copied))
