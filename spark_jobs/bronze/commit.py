@@ -17,7 +17,6 @@ from pyspark.sql import functions as F
 
 from marketlake import ledger
 from marketlake.crash import crash_point
-from marketlake.datasets import Dataset
 from marketlake.errors import DataError
 from marketlake.instants import OffsetClock
 from marketlake.ledger import LoadRecord, MarketVerdict
@@ -27,6 +26,7 @@ from spark_jobs.audit.verdicts import MarketCounts
 from spark_jobs.bronze import dead_letters, findings, ranges
 from spark_jobs.bronze.context import LoadContext, LoadTask, WaitingManifest, load_task
 from spark_jobs.bronze.findings import Keys
+from spark_jobs.bronze.id_edges import edge_gaps
 from spark_jobs.bronze.id_gaps import id_gaps
 from spark_jobs.bronze.landed_rows import KEPT
 from spark_jobs.bronze.reference import existing_rows, late_agreements, market_hulls
@@ -241,7 +241,7 @@ def _commit_bronze(context: LoadContext, batch: _Batch, record: LoadRecord, know
             context, task, batch.answers, accepted=batch.accepted, rejected=rejected, existing=existing
         )
         kept.callback(gone.release)
-        keys = _keys(batch, revised, gone, dataset)
+        keys = _keys(context, batch, revised, gone)
         rows = revised.appended if gone.rows is None else revised.appended.unionByName(gone.rows)
         if not ranges.count(keys.changed) and not gone.count:
             return _Committed(keys)
@@ -251,17 +251,20 @@ def _commit_bronze(context: LoadContext, batch: _Batch, record: LoadRecord, know
         return _Committed(keys, commit.version, commit.rows - gone.count, gone.count, commit.known_at, found)
 
 
-def _keys(batch: _Batch, revised: Revised, gone: Gone, dataset: Dataset) -> Keys:
+def _keys(context: LoadContext, batch: _Batch, revised: Revised, gone: Gone) -> Keys:
+    dataset, manifest = context.dataset, batch.task.manifest
     time = dataset.time_column
     rejected = ranges.times_by_answer(batch.rejected, time) if batch.rejected_rows else {}
     accepted = ranges.times_by_answer(batch.accepted, time) if batch.accepted_rows else {}
-    missing = id_gaps(batch.accepted.unionByName(batch.rejected), dataset, batch.task.manifest.answers)
-    keys = Keys(accepted, rejected, changed=accepted, retracted=gone.retracted, missing=missing)
+    rows = batch.accepted.unionByName(batch.rejected)
+    edges = edge_gaps(context, batch.task, rows, batch.answers)
+    missing = ranges.joined_groups(id_gaps(rows, dataset, manifest.answers), edges.missing)
+    keys = Keys(accepted, rejected, accepted, retracted=gone.retracted, missing=missing, reopened=edges.beside)
     if not revised.kept:
         return keys
     changed = ranges.times_by_answer(revised.observed.where("is_changed"), time)
     withdrawn = ranges.times_by_answer(revised.observed.where("is_withdrawn"), time)
-    return findings.with_withdrawn(replace(keys, changed=changed), withdrawn, batch.task.manifest.answers)
+    return findings.with_withdrawn(replace(keys, changed=changed), withdrawn, manifest.answers)
 
 
 def _revised(context: LoadContext, batch: _Batch, existing: DataFrame | None, sources: Sequence[str]) -> Revised:

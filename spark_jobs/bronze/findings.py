@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -32,7 +32,7 @@ class Keys:
 
     `withdrawn` are the accepted ones that their source retracted later. `retracted` are ranges by (symbol, timeframe,
     source) of which the source's newest word is a retraction, by this load or an earlier one. `missing` are the ranges,
-    by answer number, in which the exchange's ids jump.
+    by answer number, in which the exchange's ids jump; `reopened` those by symbol in which earlier loads left some out.
     """
 
     accepted: Mapping[int, Times] = field(default_factory=dict)
@@ -41,6 +41,7 @@ class Keys:
     withdrawn: Mapping[int, Times] = field(default_factory=dict)
     retracted: Mapping[tuple[str, str, str], list[Window]] = field(default_factory=dict)
     missing: Mapping[int, list[Window]] = field(default_factory=dict)
+    reopened: Mapping[str, list[Window]] = field(default_factory=dict)
 
     def agreed(self, answer_no: int) -> Times:
         """Return the times whose rows told nothing new."""
@@ -86,7 +87,7 @@ def facts(context: LoadContext, task: LoadTask, keys: Keys, refused: Sequence[st
         found += ledger.facts_of_retraction(
             windows, exchange=exchange, dataset=dataset, symbol=symbol, timeframe=timeframe, source=source
         )
-    return tuple(found)
+    return (*found, *_reopened(context, task, keys))
 
 
 def agreements(context: LoadContext, task: LoadTask, keys: Keys) -> tuple[Agreement, ...]:
@@ -204,6 +205,16 @@ def archives(
             for file in answer.files
         ]
     return tuple(found)
+
+
+def _reopened(context: LoadContext, task: LoadTask, keys: Keys) -> Iterator[Fact]:
+    settles_after, now = context.settings.quality.attempts_before_unfillable, task.manifest.now
+    for symbol, windows in keys.reopened.items():
+        market = (context.dataset.name, task.manifest.exchange, symbol, "")
+        for window in windows:
+            for tile in ledger.coverage_of(context.connection, *market, window):
+                if tile.state == "present" and (part := tile.window.overlap(window)):
+                    yield from ledger.facts_of_id_jump(tile, part, market, now=now, settles_after=settles_after)
 
 
 def _left_out(answer: Answer, first_instant: datetime) -> tuple[datetime | None, datetime | None]:

@@ -1,9 +1,8 @@
-"""Jumps in the exchange's own numbers: rows that exist and were not delivered (QUA-21)."""
+"""Jumps in the exchange's own numbers inside one load: rows that exist and were not delivered (QUA-21)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 from pyspark.sql import DataFrame
 from pyspark.sql import Window as Frame
@@ -13,8 +12,7 @@ from marketlake.datasets import Dataset
 from marketlake.instants import Window
 from marketlake.work import Answer
 from spark_jobs.bronze import ranges
-
-_INSTANT = timedelta(microseconds=1)
+from spark_jobs.bronze.id_edges import gap_between, pieces_of
 
 
 def id_gaps(rows: DataFrame, dataset: Dataset, answers: Sequence[Answer]) -> dict[int, list[Window]]:
@@ -27,30 +25,21 @@ def id_gaps(rows: DataFrame, dataset: Dataset, answers: Sequence[Answer]) -> dic
         return {}
     as_number = F.expr(f"try_cast({dataset.id_column} as bigint)")
     others = [name for name in dataset.key if name != dataset.id_column]
-    in_order = Frame.partitionBy("source", *others).orderBy("number")
+    in_order = Frame.partitionBy(*others).orderBy("number")
     time = F.unix_micros(dataset.time_column)
-    numbered = rows.select("source", *others, as_number.alias("number"), time.alias("us"))
+    numbered = rows.select(*others, as_number.alias("number"), time.alias("us"))
     jumps = (
         numbered.where("number is not null and us is not null")
         .withColumns({"before": F.lag("number").over(in_order), "us_before": F.lag("us").over(in_order)})
         .where("number > before + 1")
-        .select("source", "symbol", "us", "us_before")
+        .select("symbol", "us", "us_before")
         .collect()
     )
     found = dict[int, list[Window]]()
     for row in jumps:
-        start, end = sorted((ranges.instant(row["us_before"]), ranges.instant(row["us"])))
-        gap = Window(start, max(end, start + _INSTANT))
-        pieces = _by_answer(gap, answers, row["symbol"], row["source"])
+        gap = gap_between(ranges.instant(row["us_before"]), ranges.instant(row["us"]))
+        pieces = pieces_of(gap, answers, row["symbol"])
         if not gap.minus([piece for _, piece in pieces]):
             for number, piece in pieces:
                 found.setdefault(number, []).append(piece)
     return found
-
-
-def _by_answer(gap: Window, answers: Sequence[Answer], symbol: str, source: str) -> list[tuple[int, Window]]:
-    return [
-        (number, both)
-        for number, answer in enumerate(answers)
-        if (answer.market.symbol, answer.source) == (symbol, source) and (both := gap.overlap(answer.window))
-    ]

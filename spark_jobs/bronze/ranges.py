@@ -69,6 +69,12 @@ def merged(groups: Iterable[Times]) -> Times:
     return np.unique(np.concatenate(arrays)) if arrays else NONE
 
 
+def joined_groups(*parts: Mapping[int, list[Window]]) -> dict[int, list[Window]]:
+    """Return the windows of all parts by their group."""
+    numbers = {number for part in parts for number in part}
+    return {number: [window for part in parts for window in part.get(number, [])] for number in sorted(numbers)}
+
+
 def count(groups: Mapping[int, Times]) -> int:
     """Return how many times the groups have together."""
     return sum(int(times.size) for times in groups.values())

@@ -10,6 +10,7 @@ from marketlake.ledger.agreements import Agreement, agreements_of
 from marketlake.ledger.answers import (
     covered_window,
     facts_of_answer,
+    facts_of_id_jump,
     facts_of_refusal,
     facts_of_retraction,
     rejection_cause,
@@ -166,6 +167,7 @@ __all__ = [
     "create_run",
     "draw",
     "facts_of_answer",
+    "facts_of_id_jump",
     "facts_of_refusal",
     "facts_of_retraction",
     "files_id_of",

@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 
 from marketlake.datasets import Dataset
 from marketlake.instants import DAY, Window, ceil_instant, floor_instant
-from marketlake.ledger.facts import REFUSED, RETRACTED, REVOKED, Fact, joined
+from marketlake.ledger.facts import ID_JUMP, REFUSED, RETRACTED, REVOKED, Fact, Tile, joined
 from marketlake.ledger.outages import Outage
 from marketlake.timeframes import timeframe_length
 from marketlake.work import Answer
 
 EVENT_STEP = timedelta(minutes=1)
 FETCH_FAILED = "fetch_failed"
+OMITTED = "omitted"
 
 
 def facts_of_answer(
@@ -85,6 +86,20 @@ def facts_of_retraction(
     return facts
 
 
+def facts_of_id_jump(
+    tile: Tile, window: Window, market: tuple[str, str, str, str], *, now: datetime, settles_after: int
+) -> list[Fact]:
+    """Return the facts of the part of a tile that was taken for complete until a later load's ids told otherwise.
+
+    It is revoked and open again, as if its source had answered today.
+    """
+    retry_at = floor_instant(now, DAY) + DAY
+    return [
+        Fact(*market, window=window, state=REVOKED, source=tile.source, cause=ID_JUMP),
+        Fact(*market, window, "pending", tile.source, OMITTED, now.date(), retry_at, settles_after),
+    ]
+
+
 def rejection_cause(rules_version: str) -> str:
     """Return the cause of a range that rules of this version rejected."""
     return f"rules {rules_version}".rstrip()
@@ -148,9 +163,9 @@ class _Maker:
             yield self.fact(piece, "pending", cause="not_closed", retry_at=max(piece.end, self._now))
         for piece in left:
             if omits_empty_candles:
-                yield self.fact(piece, "no_trades", cause="omitted")
+                yield self.fact(piece, "no_trades", cause=OMITTED)
             else:
-                yield self.fact(piece, "pending", cause="omitted", retry_at=next_day, is_attempt=True)
+                yield self.fact(piece, "pending", cause=OMITTED, retry_at=next_day, is_attempt=True)
 
     def _outages(self, calendar: Sequence[Outage]) -> list[Window]:
         """Only candles that lie wholly inside an outage are explained by it."""

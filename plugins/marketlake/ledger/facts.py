@@ -20,7 +20,8 @@ REFUSED = "refused"
 ATTEMPTS = "attempts"
 RESET = "reset"
 RESTORED = "restored"
-REVOKE_CAUSES = ("reissued", RESTORED, RETRACTED, "rules_changed", RESET)
+ID_JUMP = "id_jump"
+REVOKE_CAUSES = ("reissued", RESTORED, RETRACTED, "rules_changed", RESET, ID_JUMP)
 ABSENCES = ("not_listed", "exchange_down", "no_trades", "unfillable")
 RANKS = {"failed": 0, "pending": 1, "rejected": 2, **dict.fromkeys(ABSENCES, 3), "present": 4}
 # What a person calls a gap: candles that should be there and are not.
