@@ -6,8 +6,10 @@ Tables are made and their log is asked without Spark (delta-rs), which costs mil
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import pyarrow as pa
 from deltalake import DeltaTable, Schema
@@ -31,6 +33,8 @@ PROPERTIES = {
     # CHECK constraints need this much of a writer.
     "delta.minWriterVersion": "3",
 }
+# Mostly the newest commit is the one that is looked for.
+_FIRST_COMMITS = 4
 
 
 @dataclass(frozen=True)
@@ -172,7 +176,7 @@ def committed_load(path: str, load_id: str) -> Appended | None:
     table = _open(path)
     if table is None or table.transaction_version(load_id) is None:
         return None
-    for commit in table.history():
+    for commit in _newest_commits(table):
         try:
             metadata = json.loads(commit.get("userMetadata") or "{}")
         except ValueError:
@@ -188,6 +192,17 @@ def committed_load(path: str, load_id: str) -> Appended | None:
                 manifest_id=metadata.get("manifest_id"),
             )
     return Appended()
+
+
+def _newest_commits(table: DeltaTable) -> Iterator[dict[str, Any]]:
+    """Yield what the log says of its commits, newest first; it is read only as far as it is asked for."""
+    told, wanted = 0, _FIRST_COMMITS
+    while True:
+        commits = table.history(wanted)
+        yield from commits[told:]
+        if len(commits) < wanted:
+            return
+        told, wanted = len(commits), wanted * 8
 
 
 def check_columns(frame: DataFrame, spec: TableSpec) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from tests.bench import bulk, daily, reads, rest, warehouse
+from tests.bench import bulk, daily, reads, rest, scaling, warehouse
 from tests.bench.figures import Figure, print_figures, write_figures
 from tests.bench.worlds import bench_world
 
 
 def main() -> int:
     figures: list[Figure] = []
-    for part in (daily, bulk, warehouse, reads, rest):
+    for part in (daily, bulk, warehouse, reads, rest, scaling):
         with bench_world() as world:
             print(f"measuring {part.__name__.rpartition('.')[2]} …", file=sys.stderr)
             figures += part.measure(world)

@@ -69,9 +69,12 @@ def manifests_of_run(area: LandingArea, exchange: str, dataset: str, *, run_id: 
     return found
 
 
-def sealed_manifests(root: str | Path) -> list[Path]:
-    """Return every sealed manifest of the lake, in the order of their names."""
-    return sorted(LandingArea(root).folder.glob("*/*/manifests/*.json"))
+def sealed_manifests(root: str | Path, *, since: datetime | None = None) -> list[Path]:
+    """Return the sealed manifests of the lake in the order of their names, all or those written since an instant."""
+    found = LandingArea(root).folder.glob("*/*/manifests/*.json")
+    if since is None:
+        return sorted(found)
+    return sorted(path for path in found if path.stat().st_mtime >= since.timestamp())
 
 
 def verify_files(area: LandingArea, manifest: Manifest) -> None:

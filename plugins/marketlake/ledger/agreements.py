@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 
 from marketlake.instants import Window
+from marketlake.ledger.ordered_ranges import not_before
 
 _MARKET = "dataset = %s and exchange = %s and symbol = %s and timeframe = %s and source = %s"
 
@@ -37,16 +38,15 @@ def record_agreements(cursor: psycopg.Cursor[Any], agreements: Sequence[Agreemen
             "select pg_advisory_xact_lock(hashtext('marketlake.agreements'), hashtext(%s))", ["\x1f".join(key)]
         )
         start, end = min(item.window.start for item in new), max(item.window.end for item in new)
-        touching = [*key, end, start]
+        is_touching = (
+            f"{_MARKET} and range_start <= %s and range_end >= %s"
+            f" and {not_before('ops.agreements', _MARKET, is_touching=True)}"
+        )
         rows = cursor.execute(
-            f"select range_start, range_end, agreed_at from ops.agreements where {_MARKET}"
-            " and range_start <= %s and range_end >= %s",
-            touching,
+            f"delete from ops.agreements where {is_touching} returning range_start, range_end, agreed_at",
+            [*key, end, start, *key, start],
         ).fetchall()
         pieces = [(Window(low, high), at) for low, high, at in rows] + [(item.window, item.agreed_at) for item in new]
-        cursor.execute(
-            f"delete from ops.agreements where {_MARKET} and range_start <= %s and range_end >= %s", touching
-        )
         cursor.executemany(
             "insert into ops.agreements"
             " (dataset, exchange, symbol, timeframe, source, range_start, range_end, agreed_at)"
@@ -68,8 +68,8 @@ def agreements_of(
     market = (dataset, exchange, symbol, timeframe, source)
     rows = connection.execute(
         f"select range_start, range_end, agreed_at from ops.agreements where {_MARKET}"
-        " and range_start < %s and range_end > %s order by range_start",
-        [*market, window.end, window.start],
+        f" and range_start < %s and range_end > %s and {not_before('ops.agreements', _MARKET)} order by range_start",
+        [*market, window.end, window.start, *market, window.start],
     ).fetchall()
     return [Agreement(*market, Window(start, end), at) for start, end, at in rows]
 

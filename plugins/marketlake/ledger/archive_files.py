@@ -165,21 +165,23 @@ def archives_of(
     window: Window | None = None,
 ) -> list[ArchiveFile]:
     """Return the known archives whose period overlaps the window, of one market where it is named."""
-    return _select(
-        connection,
-        "where exchange = %(exchange)s and dataset = %(dataset)s and symbol = coalesce(%(symbol)s, symbol)"
-        " and timeframe = coalesce(%(timeframe)s, timeframe)"
-        " and (%(start)s::timestamptz is null or (period_start < %(end)s and period_end > %(start)s))"
-        " order by symbol, timeframe, period_start, path",
-        {
-            "exchange": exchange,
-            "dataset": dataset,
-            "symbol": symbol,
-            "timeframe": timeframe,
-            "start": window.start if window else None,
-            "end": window.end if window else None,
-        },
-    )
+    # Only what is named: an index is of no use to a condition that may be about anything.
+    where = ["exchange = %(exchange)s", "dataset = %(dataset)s"]
+    parameters: dict[str, Any] = {"exchange": exchange, "dataset": dataset}
+    for name, value in (("symbol", symbol), ("timeframe", timeframe)):
+        if value is not None:
+            where.append(f"{name} = %({name})s")
+            parameters[name] = value
+    if window is not None:
+        # No archive covers more than a month, so none of the window begins before its month.
+        where += [
+            "period_start >= date_trunc('month', %(start)s, 'UTC')",
+            "period_start < %(end)s",
+            "period_end > %(start)s",
+        ]
+        parameters |= {"start": window.start, "end": window.end}
+    condition = " and ".join(where)
+    return _select(connection, f"where {condition} order by symbol, timeframe, period_start, path", parameters)
 
 
 def _select(connection: psycopg.Connection, where: str, parameters: Any) -> list[ArchiveFile]:

@@ -13,6 +13,7 @@ from psycopg.rows import class_row, dict_row
 
 from marketlake.instants import Window
 from marketlake.ledger.facts import Fact, Tile, gaps_found_and_filled, merge, settled_until
+from marketlake.ledger.ordered_ranges import not_before
 from marketlake.timeframes import timeframe_length
 
 _TILE_COLUMNS = "range_start, range_end, state, source, cause, attempt_days, retry_at, load_id"
@@ -225,8 +226,9 @@ def _advance(cursor: psycopg.Cursor[Any], market: _Market, load_id: str | None) 
     reached = row[0] if row else None
     rows = cursor.execute(
         f"select {_TILE_COLUMNS} from ops.coverage where {_MARKET}"
-        " and range_end > coalesce(%s, '-infinity'::timestamptz) order by range_start",
-        [*market, reached],
+        " and range_end > coalesce(%s, '-infinity'::timestamptz)"
+        f" and {not_before('ops.coverage', _MARKET)} order by range_start",
+        [*market, reached, *market, reached],
     )
     tiles = [_tile(row) for row in rows]
     if not tiles:
@@ -245,12 +247,13 @@ def _tiles(
     cursor: psycopg.Cursor[Any], market: _Market, window: Window | None, *, is_touching: bool = False
 ) -> list[Tile]:
     if window is None:
-        where, bounds = "", list[datetime]()
+        where, bounds = "", list[object]()
     else:
         where = (
             " and range_start <= %s and range_end >= %s" if is_touching else " and range_start < %s and range_end > %s"
         )
-        bounds = [window.end, window.start]
+        where += f" and {not_before('ops.coverage', _MARKET, is_touching=is_touching)}"
+        bounds = [window.end, window.start, *market, window.start]
     rows = cursor.execute(
         f"select {_TILE_COLUMNS} from ops.coverage where {_MARKET}{where} order by range_start", [*market, *bounds]
     )

@@ -88,9 +88,23 @@ def registered_manifest(connection: psycopg.Connection, manifest_id: str) -> Man
     return found[0] if found else None
 
 
-def registered_paths(connection: psycopg.Connection) -> set[str]:
-    """Return the paths of all registered manifests, as they were registered."""
-    return {path for (path,) in connection.execute("select path from ops.manifests").fetchall()}
+def registered_paths(connection: psycopg.Connection, *, since: datetime | None = None) -> set[str]:
+    """Return the paths of manifests as they were registered, of all or of those registered since an instant."""
+    rows = connection.execute(
+        "select path from ops.manifests where registered_at >= coalesce(%s, '-infinity'::timestamptz)", [since]
+    ).fetchall()
+    return {path for (path,) in rows}
+
+
+def manifests_found_until(connection: psycopg.Connection) -> datetime | None:
+    """Return the instant of the machine before which every sealed manifest is registered; None where unknown."""
+    row = connection.execute("select manifests_found_until from ops.lake").fetchone()
+    return row[0] if row else None
+
+
+def note_manifests_found(connection: psycopg.Connection, until: datetime) -> None:
+    """Remember that every manifest sealed before this instant of the machine is registered."""
+    connection.execute("update ops.lake set manifests_found_until = greatest(manifests_found_until, %s)", [until])
 
 
 def manifests_waiting(connection: psycopg.Connection, run_id: str | None = None) -> list[ManifestRow]:

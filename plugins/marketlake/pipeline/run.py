@@ -77,7 +77,7 @@ def run_pipeline(settings: Settings, opening: Opening, *, build: bool = False) -
         _work(call, outcome, build=build)
         outcome.problems += [str(problem) for problem in problems_of(call)]
         finish_run(connection, run.run_id, "failed" if outcome.problems else "succeeded")
-        outcome.details = summary(call)
+        outcome.details = summary(call, with_contents=bool(outcome.problems) or did_anything(outcome))
         outcome.seconds = round(time.monotonic() - started, 3)
         return outcome
 
@@ -101,8 +101,10 @@ def _work(call: StepCall, outcome: RunSummary, *, build: bool) -> None:
 
 
 def did_anything(outcome: RunSummary) -> bool:
-    """Return whether the run fetched, loaded or built something; one that did not leaves the lake untouched."""
-    return bool(outcome.plan["tasks"] or outcome.results["load_bronze"]["manifests"] or "merge_gold" in outcome.results)
+    """Return whether the run did anything at all; one that did not leaves the lake untouched."""
+    loaded = outcome.results.get("load_bronze", {}).get("manifests")
+    published = outcome.results.get("publish_changes", {}).get("ranges")
+    return bool(outcome.plan["tasks"] or loaded or published or "merge_gold" in outcome.results)
 
 
 def _do(step: str, call: StepCall, outcome: RunSummary) -> bool:

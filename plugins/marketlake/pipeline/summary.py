@@ -35,8 +35,11 @@ _DAILY = "mart_market_daily"
 _NEWEST_DAYS = 6
 
 
-def summary(call: StepCall) -> dict[str, Any]:
-    """Return the run's summary as plain data."""
+def summary(call: StepCall, *, with_contents: bool = True) -> dict[str, Any]:
+    """Return the run's summary as plain data.
+
+    Without contents the rows of each layer and the newest values are left out: to count them is to read all there is.
+    """
     markets = coverage_report(call.connection, MarketFilter(), call.run.window)
     days = _day_sums(call)
     return {
@@ -45,12 +48,12 @@ def summary(call: StepCall) -> dict[str, Any]:
         "window": call.run.window,
         "mode": call.run.mode,
         "market": lake_market(call.connection),
-        "layers": layers(call),
+        "layers": layers(call) if with_contents else [],
         "markets": [_market(market, days) for market in _asked(call, markets)],
         "rejected": _reasons(call),
         "damaged": [damage_document(damage) for damage in damages(call)],
-        "indicators": newest_indicators(call),
-        "mart": newest_days(call),
+        "indicators": newest_indicators(call) if with_contents else [],
+        "mart": newest_days(call) if with_contents else [],
         "steps": [
             {"step": item.step, "exchange": item.exchange, "dataset": item.dataset, "seconds": item.seconds}
             for run_id in call.run_ids

@@ -16,7 +16,15 @@ import psycopg
 from marketlake.errors import UsageError, WindowError, one_of
 from marketlake.instants import LONGEST_WINDOW, Window, format_instant
 from marketlake.landing import LandingArea
-from marketlake.ledger import Fact, Run, apply_facts, keep_facts, register_manifest, save_tasks
+from marketlake.ledger import (
+    Fact,
+    Run,
+    apply_facts,
+    keep_facts,
+    note_manifests_found,
+    register_manifest,
+    save_tasks,
+)
 from marketlake.planning.request import choose_series
 from marketlake.planning.series_tasks import PlanContext, plan_series
 from marketlake.planning.unfinished import Unfinished, find_unfinished
@@ -144,6 +152,8 @@ def save_plan(connection: psycopg.Connection, plan: Plan, *, kept_in: LandingAre
     """
     for manifest, path in plan.unfinished.sealed:
         register_manifest(connection, manifest, path)
+    if plan.unfinished.looked_at is not None:
+        note_manifests_found(connection, plan.unfinished.looked_at)
     with connection.transaction(), connection.cursor() as cursor:
         apply_facts(cursor, plan.facts, run_id=plan.run_id)
         save_tasks(connection, plan.run_id, plan.tasks)

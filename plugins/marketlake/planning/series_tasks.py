@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 import psycopg
 
@@ -13,6 +14,7 @@ from marketlake.errors import UsageError, one_of
 from marketlake.exchanges.registry import exchange_named
 from marketlake.instants import Window, ceil_instant, floor_instant, format_instant, parse_instant
 from marketlake.ledger import (
+    ArchiveFile,
     Fact,
     Run,
     Tile,
@@ -56,11 +58,10 @@ def plan_series(context: PlanContext, series: Series) -> tuple[Wanted, list[Fetc
     window = _window(context.run, watermark or first, life)
     if window is None:
         return Wanted(series, None), []
-    known = archives_of(context.connection, series.exchange, series.dataset.name, symbol=series.instrument.symbol)
     archives = Archives(
         series,
         exchange_named(series.exchange).archives,
-        {file.path: file for file in known if file.timeframe == series.timeframe},
+        partial(_known_archives, context, series),
         context.run.now,
         life.window if life else window,
     )
@@ -71,6 +72,19 @@ def plan_series(context: PlanContext, series: Series) -> tuple[Wanted, list[Fetc
     if context.checks_reissued:
         tasks += _reissue_tasks(context, archives, window, tasks)
     return wanted, tasks
+
+
+def _known_archives(context: PlanContext, series: Series, window: Window) -> dict[str, ArchiveFile]:
+    """Return what the ledger knows of the archives of a range, by path."""
+    known = archives_of(
+        context.connection,
+        series.exchange,
+        series.dataset.name,
+        symbol=series.instrument.symbol,
+        timeframe=series.timeframe,
+        window=window,
+    )
+    return {file.path: file for file in known}
 
 
 def _window(run: Run, start: datetime, life: Life | None) -> Window | None:
@@ -180,7 +194,7 @@ def _reissue_tasks(
     """The loaded archives of the window, asked whether they were replaced (ING-14)."""
     asked = {task.archive_path for task in others}
     tasks = list[FetchTask]()
-    for file in archives.known.values():
+    for file in archives.find(window).values():
         period = Window(file.period_start, file.period_end)
         span = period.overlap(archives.life)
         if file.loaded_sha256 is None or file.path in asked or span is None or not period.overlap(window):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -34,17 +34,18 @@ class ArchivePart:
 
 @dataclass(frozen=True)
 class Archives:
-    """The archives of one series: where they lie, which are known, and when the run asks."""
+    """The archives of one series: where they lie, when the run asks; `find` tells which of a range are known."""
 
     series: Series
     layout: ArchiveLayout | None
-    known: Mapping[str, ArchiveFile]
+    find: Callable[[Window], Mapping[str, ArchiveFile]]
     now: datetime
     life: Window
 
     def split(self, windows: Sequence[Window]) -> tuple[list[ArchivePart], list[Window]]:
         """Return whole months and days that archives can serve, and the rest; a month counts from listing on."""
         parts, rest = list[ArchivePart](), joined(windows)
+        known = self._known(rest)
         for period in self._periods():
             left = list[Window]()
             for window in rest:
@@ -53,7 +54,7 @@ class Archives:
                     if piece is None:
                         continue
                     path = self.path(period, span)
-                    if piece == span.overlap(self.life) and self._is_askable(path, span, period):
+                    if piece == span.overlap(self.life) and self._is_askable(path, span, period, known):
                         parts.append(ArchivePart(piece, path, period))
                     else:
                         left.append(piece)
@@ -72,13 +73,14 @@ class Archives:
         if DAILY not in self._periods():
             return parts, joined(rest)
         by_day: dict[Window, list[Window]] = {}
+        known = self._known(rest)
         left = list[Window]()
         for window in joined(rest):
             for day in periods_of(window, DAILY):
                 piece = window.overlap(day)
                 if piece is None:
                     continue
-                is_askable = self._is_askable(self.path(DAILY, day), day, DAILY)
+                is_askable = self._is_askable(self.path(DAILY, day), day, DAILY, known)
                 if is_askable and not any(piece.overlap(other) for other in asked):
                     by_day.setdefault(day, []).append(piece)
                 else:
@@ -121,13 +123,18 @@ class Archives:
     def _periods(self) -> tuple[str, ...]:
         return self.layout.periods(self.series.dataset.name) if self.layout else ()
 
-    def _is_askable(self, path: str, span: Window, period: str) -> bool:
+    def _known(self, windows: Sequence[Window]) -> Mapping[str, ArchiveFile]:
+        if self.layout is None or not windows:
+            return {}
+        return self.find(Window(min(item.start for item in windows), max(item.end for item in windows)))
+
+    def _is_askable(self, path: str, span: Window, period: str, known: Mapping[str, ArchiveFile]) -> bool:
         if self.now < span.end + PUBLISHED_AFTER[period]:
             return False
-        known = self.known.get(path)
-        if known is None or known.status not in NOT_TO_BE_HAD or known.checked_at is None:
+        file = known.get(path)
+        if file is None or file.status not in NOT_TO_BE_HAD or file.checked_at is None:
             return True
-        return known.checked_at + ASK_AGAIN_AFTER <= self.now
+        return file.checked_at + ASK_AGAIN_AFTER <= self.now
 
 
 def periods_of(window: Window, period: str) -> list[Window]:

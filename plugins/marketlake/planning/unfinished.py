@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import psycopg
 
-from marketlake.instants import Window
+from marketlake.instants import OffsetClock, Window
 from marketlake.landing import readable_manifests, sealed_manifests
 from marketlake.ledger import (
     built_until,
     changes_unpublished,
+    manifests_found_until,
     manifests_refused,
     manifests_waiting,
     newest_publication,
@@ -21,6 +23,9 @@ from marketlake.ledger import (
 )
 from marketlake.work import Manifest
 
+# Between the writing of a manifest and its registration lie moments; clocks of several machines differ by more.
+_SEALING_TAKES = timedelta(hours=1)
+
 
 @dataclass(frozen=True)
 class Unfinished:
@@ -28,6 +33,7 @@ class Unfinished:
 
     `sealed`: manifests on disk that the ledger does not know. `waiting`: registered and not judged. `refused`: judged
     again on request, those of the run's window. `changes`: ranges to publish. `publications`: published, not built.
+    `looked_at`: the machine's instant at which all this was looked for.
     """
 
     sealed: tuple[tuple[Manifest, Path], ...] = ()
@@ -35,6 +41,7 @@ class Unfinished:
     refused: tuple[str, ...] = ()
     changes: int = 0
     publications: int = 0
+    looked_at: datetime | None = None
 
     def summary(self) -> dict[str, int]:
         """Return the counts under the names of the fields."""
@@ -49,12 +56,14 @@ class Unfinished:
 
 def find_unfinished(connection: psycopg.Connection, lake_root: str, *, window: Window | None) -> Unfinished:
     """Return what earlier runs left in the landing area, the ledger and the publication queue."""
+    looked_at = OffsetClock().now()
     return Unfinished(
         sealed=tuple(_unregistered(connection, lake_root)),
         waiting=tuple(row.manifest_id for row in manifests_waiting(connection)),
         refused=tuple(row.manifest_id for row in manifests_refused(connection, window=window)),
         changes=len(changes_unpublished(connection)),
         publications=max(0, newest_publication(connection) - built_until(connection)),
+        looked_at=looked_at,
     )
 
 
@@ -71,8 +80,10 @@ def answered_by(sealed: Sequence[tuple[Manifest, Path]], market: tuple[str, str,
 
 
 def _unregistered(connection: psycopg.Connection, lake_root: str) -> list[tuple[Manifest, Path]]:
-    known = {Path(path).parts[-4:] for path in registered_paths(connection)}
-    unknown = [path for path in sealed_manifests(lake_root) if path.parts[-4:] not in known]
+    known_until = manifests_found_until(connection)
+    since = known_until - _SEALING_TAKES if known_until else None
+    known = {Path(path).parts[-4:] for path in registered_paths(connection, since=since)}
+    unknown = [path for path in sealed_manifests(lake_root, since=since) if path.parts[-4:] not in known]
     return [
         (manifest, path)
         for manifest, path in readable_manifests(unknown)

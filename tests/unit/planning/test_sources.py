@@ -27,7 +27,9 @@ def archives(
 ) -> Archives:
     described = {"dataset": OHLCV, "exchange": "binance", "instrument": SPOT, "timeframe": "1m"} | series
     layout = exchange_named("binance").archives
-    return Archives(Series(**described), layout, known or {}, parse_instant(now), parse_window(life, now[:10]))
+    return Archives(
+        Series(**described), layout, lambda _: known or {}, parse_instant(now), parse_window(life, now[:10])
+    )
 
 
 def names(parts: Any) -> list[str]:
