@@ -23,23 +23,28 @@ LEFT_OUT = frozenset(
 )
 
 
-def delta_digests(root: Path, *, folder: str = "bronze") -> dict[str, tuple[int, str]]:
-    """Return rows and digest of each Delta table below `<root>/<folder>`, by name."""
+def delta_digests(
+    root: Path, *, folder: str = "bronze", without: frozenset[str] = frozenset()
+) -> dict[str, tuple[int, str]]:
+    """Return rows and digest of each Delta table below `<root>/<folder>`, by name; more columns may be left out."""
     found = {}
     for log in sorted((root / folder).glob("*/_delta_log")):
         table = log.parent
-        found[f"delta.{folder}.{table.name}"] = _delta_digest(table)
+        found[f"delta.{folder}.{table.name}"] = _delta_digest(table, LEFT_OUT | without)
     return found
 
 
-def postgres_digests(connection: psycopg.Connection[Any], schemas: tuple[str, ...]) -> dict[str, tuple[int, str]]:
-    """Return rows and digest of each table of these schemas, by name."""
+def postgres_digests(
+    connection: psycopg.Connection[Any], schemas: tuple[str, ...], *, without: frozenset[str] = frozenset()
+) -> dict[str, tuple[int, str]]:
+    """Return rows and digest of each table of these schemas, by name; more columns may be left out."""
     tables = connection.execute(
         "select n.nspname, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace"
         " where n.nspname = any(%s) and c.relkind in ('r', 'p', 'v') and not c.relispartition order by 1, 2",
         [list(schemas)],
     ).fetchall()
-    return {f"{schema}.{table}": _postgres_digest(connection, schema, table) for schema, table in tables}
+    left_out = LEFT_OUT | without
+    return {f"{schema}.{table}": _postgres_digest(connection, schema, table, left_out) for schema, table in tables}
 
 
 def dlq_file_records(folder: Path) -> list[str]:
@@ -53,10 +58,10 @@ def dlq_file_records(folder: Path) -> list[str]:
     return sorted(found)
 
 
-def _delta_digest(table: Path) -> tuple[int, str]:
+def _delta_digest(table: Path, left_out: frozenset[str]) -> tuple[int, str]:
     rows = DeltaTable(str(table)).to_pyarrow_dataset()
     # A DLQ row's partition is the day of its load, which is an instant of recording too.
-    left_out = LEFT_OUT | ({"partition_date"} if table.name.endswith("_dlq") else set())
+    left_out = left_out | ({"partition_date"} if table.name.endswith("_dlq") else set())
     names = sorted(name for name in rows.schema.names if name not in left_out)
     columns = ", ".join(f'"{name}"' for name in names)
     with duckdb.connect() as database:
@@ -66,11 +71,13 @@ def _delta_digest(table: Path) -> tuple[int, str]:
     return _joined([line[0] for line in lines])
 
 
-def _postgres_digest(connection: psycopg.Connection[Any], schema: str, table: str) -> tuple[int, str]:
+def _postgres_digest(
+    connection: psycopg.Connection[Any], schema: str, table: str, left_out: frozenset[str]
+) -> tuple[int, str]:
     names = connection.execute(
         "select column_name from information_schema.columns where table_schema = %s and table_name = %s"
         " and not column_name = any(%s) order by column_name",
-        [schema, table, list(LEFT_OUT)],
+        [schema, table, list(left_out)],
     ).fetchall()
     columns = sql.SQL(", ").join(sql.Identifier(name) for (name,) in names)
     query = sql.SQL("select md5(row({})::text) from {}").format(columns, sql.Identifier(schema, table))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from marketlake.ledger import (
     Change,
     Fact,
     LoadedArchive,
+    claim_market,
     facts_of_refusal,
     manifests_waiting,
     record_archive,
@@ -189,6 +191,19 @@ def test_a_manifest_that_was_sealed_but_not_registered_is_found_and_its_window_i
     assert [row.manifest_id for row in manifests_waiting(planner.connection)] == [manifest.manifest_id]
     again = planner.plan(DAY)
     assert (again.tasks, again.unfinished.summary()["sealed"], again.unfinished.summary()["waiting"]) == ((), 0, 1)
+
+
+def test_only_manifests_sealed_since_the_last_plan_are_looked_for(planner: Planner) -> None:
+    claim_market(planner.connection, "recorded")
+    save_plan(planner.connection, planner.plan(DAY))
+    _, path = sealed(planner)
+
+    found = planner.plan(DAY).unfinished.summary()["sealed"]
+    long_ago = NOW.timestamp() - 10 * 365 * 86_400
+    os.utime(path, (long_ago, long_ago))
+    missed = planner.plan(DAY).unfinished.summary()["sealed"]
+
+    assert (found, missed) == (1, 0)
 
 
 def test_a_waiting_manifest_whose_answer_failed_keeps_nobody_from_fetching(planner: Planner) -> None:

@@ -46,7 +46,10 @@ class Shelf:
     def reject(self, *rejects: tuple[str, dict[str, Any]]) -> None:
         """Add rejected candles to the dead-letter table: reject id, candle."""
         names = ("exchange", "symbol", "timeframe", "open_time")
-        table = [{"reject_id": name, **{column: row[column] for column in names}} for name, row in rejects]
+        table = [
+            {"reject_id": name, "raw_payload": name[0], **{column: row[column] for column in names}}
+            for name, row in rejects
+        ]
         write_deltalake(str(self.root / "bronze" / "ohlcv_dlq"), pa.Table.from_pylist(table), mode="append")
 
     def changed(

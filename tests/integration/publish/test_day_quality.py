@@ -76,6 +76,7 @@ def test_rejected_rows_count_once_each_for_their_own_market_and_day(shelf: Shelf
         ("a", candle(DAY)),
         ("b", candle(DAY + WHOLE)),
         ("b", candle(DAY + WHOLE)),
+        ("b of another page", candle(DAY + WHOLE)),
         ("c", candle(DAY, symbol="ETH/USDT")),
         ("d", candle(DAY, timeframe="1h")),
         ("e", candle(DAY - WHOLE)),
