@@ -45,7 +45,7 @@ def measure(world: World) -> list[Figure]:
             seconds[place] / seconds[0],
             None,
             "lower",
-            f"{seconds[place]:.2f} s, {seconds[0]:.2f} s",
+            f"{1000 * seconds[place]:.0f} ms, {1000 * seconds[0]:.0f} ms",
         )
         for what, seconds in taken.items()
         for place, factor in enumerate(GROWTH)
