@@ -103,7 +103,7 @@ def coverage(world: World, window: Window | None) -> int:
     return sum(len(market.holes) for market in markets)
 
 
-def in_ledger(world: World, work: Callable[[psycopg.Connection], None]) -> None:
+def in_ledger(world: World, work: Callable[[psycopg.Connection], object]) -> None:
     with ledger.connect(world.settings) as connection:
         work(connection)
 
@@ -119,9 +119,7 @@ def test_plan_idle_run_and_coverage_read_what_changed_whatever_the_history(
     in_ledger(world, lambda connection: past.begin(connection, now=CLOCK))
     # A small table is read whole because that is cheapest; what counts is that nothing has to be.
     name = world.settings.database.database
-    in_ledger(
-        world, lambda connection: connection.execute(f'alter database "{name}" set enable_seqscan = off') and None
-    )
+    in_ledger(world, lambda connection: connection.execute(f'alter database "{name}" set enable_seqscan = off'))
     costs: dict[str, list[Cost]] = {}
     told, written = list[int](), 0
 
