@@ -195,7 +195,7 @@ def test_a_manifest_that_was_sealed_but_not_registered_is_found_and_its_window_i
 
 def test_only_manifests_sealed_since_the_last_plan_are_looked_for(planner: Planner) -> None:
     claim_market(planner.connection, "recorded")
-    save_plan(planner.connection, planner.plan(DAY))
+    planner.save(planner.plan(DAY))
     _, path = sealed(planner)
 
     found = planner.plan(DAY).unfinished.summary()["sealed"]
