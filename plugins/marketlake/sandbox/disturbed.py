@@ -165,8 +165,8 @@ class DisturbedMarket:
         for fault in faults:
             if fault.name == "delisting":
                 rows = [row for row in rows if layout.instant_ms(row) < fault.values["at"]]
-            elif fault.name == "funding_interval_change" and path.dataset == "fundingRate":
-                rows = self._changed_events(path, call, fault)
+            elif fault.name == "funding_interval_change":
+                rows = self._changed_events(path, call, fault) if path.dataset == "fundingRate" else rows
             else:
                 rows = change_rows(fault, call, layout, rows)
         return archives.zipped(path, archives.csv_of_rows(header, rows)) if rows else None

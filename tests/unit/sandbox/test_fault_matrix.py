@@ -104,6 +104,15 @@ def test_an_overlapping_page_begins_with_the_rows_just_before_its_start(of: str,
     assert before[-1] < page[0][instant]
 
 
+@pytest.mark.parametrize("of", ["klines", "aggTrades"])
+def test_another_funding_interval_leaves_candles_and_trades_alone(of: str) -> None:
+    market = DisturbedMarket(BASE, Faults())
+    market.faults.add("funding_interval_change", at="2025-01-05", hours=1)
+
+    assert in_the_archive(market, WAYS[of].path) == in_the_archive(DisturbedMarket(BASE, Faults()), WAYS[of].path)
+    assert WAYS[of].page(market) == WAYS[of].page(DisturbedMarket(BASE, Faults()))
+
+
 def test_two_faults_act_on_one_answer() -> None:
     market = disturbed("duplicates", "aggTrades", {})
     market.faults.add("restated_candle", endpoint="aggTrades", field="price", by_pct=5.0, **NOON)
