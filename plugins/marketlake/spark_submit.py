@@ -63,6 +63,9 @@ def driver_java_options(home: Path | None = None, *, is_bulk: bool = False) -> l
     options = ["-Duser.timezone=UTC", f"-Dlog4j2.configurationFile=file:{_QUIET_LOG}"]
     if not is_bulk:
         options += ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+        # With one compiler the JVM keeps 48 MB for its code; a session of many loads fills them, and then throws away
+        # and compiles again without end.
+        options.append("-XX:ReservedCodeCacheSize=240m")
     archive = appcds_archive(home)
     if archive is not None:
         options += [f"-XX:SharedArchiveFile={archive}", "-Xshare:auto", "-Xlog:cds=off", "-Xlog:cds+dynamic=off"]
