@@ -2,7 +2,7 @@
 
 # make setup PYTHON=/path/to/python3.12 chooses the interpreter; else scripts/find_python.sh does.
 PYTHON ?=
-# make acceptance PART=2/6 runs the second of six parts; each stays below an hour on two cores.
+# make acceptance PART=2/6 runs the second of six parts and goes on where it was stopped.
 PART ?= 1/1
 SET_UP = python=$(PYTHON); python=$${python:-$$(scripts/find_python.sh)} && $$python scripts/bootstrap.py
 DEV := .venv/dev/bin

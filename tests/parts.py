@@ -21,7 +21,7 @@ from marketlake.errors import UsageError
 
 RESULTS, PART = "ACCEPTANCE_RESULTS", "PART"
 PASSED = "passed"
-# Seconds of a unit, measured on two cores, where they are far from the usual ones; only the balance hangs on them.
+# Rough seconds of a unit where they are far from the usual ones; only the balance of the parts hangs on them.
 _SECONDS = {
     "tests/acceptance/test_fault_mixes.py": 30,
     "tests/acceptance/test_random_kills.py": 60,
