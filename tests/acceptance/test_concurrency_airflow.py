@@ -7,7 +7,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,10 +23,9 @@ from marketlake.cli.demo_runs import DAILY, RUN_HOUR, ask_for_days, wait_for_dag
 from marketlake.instants import format_instant, parse_instant
 from marketlake.sandbox import Sandbox, SyntheticMarket
 from tests.acceptance.conftest import MakeWorld
-from tests.acceptance.crowds import BY_REQUEST, assert_same
+from tests.acceptance.crowds import BY_REQUEST, assert_same, layers_of
 from tests.acceptance.kills import repeat_until_well
 from tests.acceptance.test_real_scheduler import CLOCK, DAYS, SMALL, free_port
-from tests.digests import postgres_digests
 from tests.world import World, world_of
 
 pytestmark = [pytest.mark.airflow, pytest.mark.spark, pytest.mark.timeout(3600)]
@@ -74,10 +73,20 @@ class Killer(threading.Thread):
         for process in psutil.process_iter():
             with suppress(psutil.Error):
                 line = " ".join(process.cmdline())
-                is_work = any(text in line for text in (" step ", "spark_jobs/bronze/load.py", "dbt", "cli run "))
-                if is_work and process.environ().get("MARKETLAKE_HOME") == str(self.home):
+                if _is_work(line) and process.environ().get("MARKETLAKE_HOME") == str(self.home):
                     found.append(process)
         return sorted(found, key=lambda process: process.pid)
+
+
+def _is_work(line: str) -> bool:
+    works = (
+        "marketlake.cli step ",
+        "marketlake.cli run ",
+        "spark_jobs/bronze/load.py",
+        "/bin/dbt ",
+        "airflow worker -- ",
+    )
+    return any(text in line for text in works) and "Executor" not in line
 
 
 @dataclass(frozen=True)
@@ -126,6 +135,9 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scheduler]:
         "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",
         "MARKETLAKE__ORCHESTRATION__SCHEDULER_ENABLED": "false",
         "AIRFLOW__API__PORT": str(free_port()),
+        # A task whose own process is killed says nothing; it is missed after so many seconds.
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
     }
     with Sandbox(MARKET, clock=CLOCK) as sandbox:
         world = world_of(sandbox, tmp_path_factory.mktemp("home"), **SMALL)
@@ -140,7 +152,7 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scheduler]:
 
 
 def test_all_at_once_and_killed_at_random_leaves_what_one_by_one_does(
-    scheduler: Scheduler, make_world: MakeWorld, record_property: pytest.RecordProperty
+    scheduler: Scheduler, make_world: MakeWorld, record_property: Callable[[str, object], None]
 ) -> None:
     world, api = scheduler.world, scheduler.api
     killer = Killer(world.home, seed=1)
@@ -148,7 +160,7 @@ def test_all_at_once_and_killed_at_random_leaves_what_one_by_one_does(
     ask_for_days(api, DAYS, at_once=3)
     for dag_id in (HOURLY, ON_REQUEST):
         api.patch(f"/dags/{dag_id}", {"is_paused": False})
-    scheduler.backfill(HOURLY, *(format_instant(hour) for hour in HOURS), at_once=1)
+    scheduler.backfill(HOURLY, format_instant(HOURS[0]), format_instant(HOURS[1]), at_once=1)
     conf = {"start": REQUESTED[0], "end": REQUESTED[1], "symbols": ["BTC/USDT"], "timeframes": ["1m", "1h"],
             "datasets": ["ohlcv"]}  # fmt: skip
     api.post(f"/dags/{ON_REQUEST}/dagRuns", {"logical_date": None, "conf": conf})
@@ -185,8 +197,7 @@ def one_by_one(make_world: MakeWorld) -> World:
 
 def values_of(world: World) -> dict[str, Any]:
     """Return what the layers say, whichever source and request it came from, and what is left undone."""
-    with world.database() as connection:
-        layers = postgres_digests(connection, ("bronze", "silver", "gold"), without=BY_TURN)
+    layers = layers_of(world, without=BY_TURN)
     columns = "symbol, timeframe, open_time, open, high, low, close, volume, trade_count"
     views = " union all ".join(f"select {columns} from raw_market_data_{name}" for name in ("1m", "1h"))
     seen = world.succeed("sql", f"select md5(string_agg(r::varchar, ';' order by r)) as digest, count(*) as n from"

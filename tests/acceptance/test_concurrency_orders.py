@@ -14,9 +14,8 @@ import pytest
 from marketlake.pipeline.building import BUILD_STEPS
 from marketlake.sandbox import SyntheticMarket
 from tests.acceptance.conftest import MakeWorld
-from tests.acceptance.crowds import BY_REQUEST, assert_same, dead_letters
+from tests.acceptance.crowds import BY_REQUEST, assert_same, dead_letters, layers_of
 from tests.acceptance.kills import killed_at_point
-from tests.digests import postgres_digests
 from tests.world import World
 
 pytestmark = [pytest.mark.spark, pytest.mark.timeout(1800)]
@@ -37,8 +36,7 @@ def run_of(start: str, end: str, *more: str, timeframes: Sequence[str] = TIMEFRA
 
 def current_of(world: World) -> dict[str, Any]:
     """Return what is current in Postgres, layer by layer, and what the lake's readers see, beside the dead letters."""
-    with world.database() as connection:
-        layers = postgres_digests(connection, ("bronze", "silver", "gold"), without=BY_WAY)
+    layers = layers_of(world, without=BY_WAY)
     columns = "symbol, timeframe, open_time, open, high, low, close, volume, trade_count"
     views = " union all ".join(f"select {columns} from raw_market_data_{name}" for name in ("15m", "1h"))
     seen = world.succeed("sql", f"select md5(string_agg(r::varchar, ';' order by r)) as digest, count(*) as n from"
