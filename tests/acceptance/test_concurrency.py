@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -52,7 +53,7 @@ def test_runs_at_once_some_of_them_killed_leave_what_they_leave_one_by_one(
     make_world: MakeWorld,
     one_by_one: tuple[dict[str, Any], float],
     seed: int,
-    record_property: pytest.RecordProperty,
+    record_property: Callable[[str, object], None],
 ) -> None:
     expected, seconds = one_by_one
     world = begun_world(make_world)
