@@ -9,23 +9,13 @@ import psycopg
 from psycopg.rows import class_row
 
 from marketlake.instants import Window
+from marketlake.ledger.loads import Disagreement
 
 
 @dataclass(frozen=True)
-class FoundDisagreement:
-    """One field of one key: both sources' values as exact text, whose is current, and which load found it when."""
+class FoundDisagreement(Disagreement):
+    """A disagreement, which load found it, and when."""
 
-    dataset: str
-    exchange: str
-    symbol: str
-    timeframe: str
-    key_at: datetime
-    field: str
-    source: str
-    value: str
-    other_source: str
-    other_value: str
-    chosen_source: str
     load_id: str
     found_at: datetime
 

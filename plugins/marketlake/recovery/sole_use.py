@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 
 import psycopg
 
@@ -59,8 +60,8 @@ def running_runs(connection: psycopg.Connection) -> list[str]:
     return [str(run_id) for run_id, _ in connection.execute(_RUNNING).fetchall()]
 
 
-def _still_running(running: Sequence[tuple[object, ...]]) -> str:
-    named = [f"{run_id} (since {format_instant(created_at)})" for run_id, created_at in running[:5]]  # type: ignore[arg-type]
+def _still_running(running: Sequence[tuple[str, datetime]]) -> str:
+    named = [f"{run_id} (since {format_instant(created_at)})" for run_id, created_at in running[:5]]
     more = f" and {len(running) - 5} more" if len(running) > 5 else ""
     return (
         f"{len(running)} run(s) are marked as running: {', '.join(named)}{more}; nothing was changed. Wait for them, or"
