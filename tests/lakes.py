@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 from deltalake import write_deltalake
 
-from marketlake.datasets import FUNDING_RATES, OHLCV, Dataset
+from marketlake.datasets import DATASETS, FUNDING_RATES, OHLCV, Dataset
+from marketlake.datasets.columns import ColumnType
 from marketlake.lake.files import table_path
 from marketlake.lake.schemas import arrow_schema
 from marketlake.timeframes import timeframe_length
@@ -49,6 +50,19 @@ def funding(funding_time: datetime, **changes: Any) -> dict[str, Any]:
     return row | _partitions(row, funding_time)
 
 
+def trade(event_time: datetime, trade_id: int, **changes: Any) -> dict[str, Any]:
+    """Return one valid bronze trade; `changes` replace fields."""
+    row: dict[str, Any] = {
+        "exchange": "binance", "market_type": "spot", "symbol": "BTC/USDT", "exchange_symbol": "BTCUSDT",
+        "trade_kind": "agg", "trade_id": str(trade_id), "first_trade_id": trade_id, "last_trade_id": trade_id,
+        "event_time": event_time, "price": "100.5", "amount": "0.25", "quote_amount": None,
+        "taker_side": "buy", "is_best_match": True, "source": "archive", "source_ref": "a.zip", "revision": 0,
+        "is_retracted": False, "digest": f"v1:{trade_id}", "load_id": "l1", "received_at": KNOWN, "known_at": KNOWN,
+    }  # fmt: skip
+    row |= changes
+    return row | _partitions(row, event_time)
+
+
 def minutes(
     start: datetime, count: int, *, step: timedelta = timedelta(minutes=1), **changes: Any
 ) -> list[dict[str, Any]]:
@@ -79,5 +93,6 @@ def _partitions(row: Mapping[str, Any], at: datetime) -> dict[str, Any]:
 
 
 def _exact(row: Mapping[str, Any]) -> dict[str, Any]:
-    values = {column.name for column in (*OHLCV.value_columns, *FUNDING_RATES.value_columns)}
-    return {name: Decimal(v) if name in values and isinstance(v, str) else v for name, v in row.items()}
+    columns = [column for dataset in DATASETS.values() for column in dataset.columns]
+    decimals = {column.name for column in columns if column.type is ColumnType.DECIMAL}
+    return {name: Decimal(v) if name in decimals and isinstance(v, str) else v for name, v in row.items()}

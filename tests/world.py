@@ -67,10 +67,12 @@ class World:
         return Done(done.returncode, done.stdout, done.stderr)
 
     def succeed(self, *arguments: str, environ: dict[str, str] | None = None) -> Any:
-        """Run `marketlake … --json`, expect exit code 0 and return the document."""
+        """Run `marketlake … --json`, expect exit code 0 and no warning, and return the document."""
         done = self.command(*arguments, "--json", environ=environ)
         assert done.code == 0, f"exit code {done.code}\n{done.out[-2000:]}\n{done.err[-4000:]}"
-        return done.json
+        document = done.json
+        assert not (isinstance(document, dict) and document.get("warnings")), document["warnings"]
+        return document
 
     def load(self, symbol: str, timeframe: str | None, start: str, end: str, *more: str) -> Any:
         """Run plan to publish over a window of one market; no timeframe means funding rates."""

@@ -102,12 +102,14 @@ def _summarize(settings: Settings, runs: Sequence[DayRun], days: Sequence[dateti
 
 
 def _show_failures(server: AirflowServer, runs: Sequence[DayRun], out: Output) -> list[str]:
-    failed = [f"{run.day:%Y-%m-%d} {name}" for run in runs if run.state == "failed" for name in failed_tasks(run)]
-    for text in failed:
-        out.say(f"Failed: {text}")
-    if failed:
-        run = next(run for run in runs if run.state == "failed")
-        out.say(f"The task's log says why: {server.url}/dags/{DAILY}/runs/{run.run_id}")
+    failed = list[str]()
+    for run in runs:
+        tasks = [f"{run.day:%Y-%m-%d} {name}" for name in failed_tasks(run)]
+        if run.state == "failed":
+            failed += tasks
+        for text in tasks:
+            harm = "" if run.state == "failed" else "; the day's data is complete without it"
+            out.say(f"Failed: {text}{harm}. Its log: {server.url}/dags/{DAILY}/runs/{run.run_id}")
     return failed
 
 

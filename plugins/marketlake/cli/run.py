@@ -40,6 +40,8 @@ def execute(arguments: argparse.Namespace, out: Output) -> int:
         return 0
     if not out.as_json:
         show_summary(out, outcome.to_json())
+    for warning in outcome.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     for problem in outcome.problems:
         print(f"error: {problem}", file=sys.stderr)
     return 1 if outcome.problems else 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, timedelta
 from typing import Any
 
 import duckdb
@@ -17,7 +18,7 @@ from marketlake.crash import crash_point
 from marketlake.datasets import DATASETS, Dataset
 from marketlake.errors import DataError, UsageError
 from marketlake.instants import Window
-from marketlake.lake.files import LakeFile, TableFiles, files_of, month_bounds, open_table
+from marketlake.lake.files import LakeFile, TableFiles, files_of, open_table
 from marketlake.lake.rewriting import rewrite_files
 from marketlake.ledger import table_lease
 from marketlake.settings import Settings
@@ -55,7 +56,7 @@ def compact_partitions(root: str, table: str, partitions: Iterable[Partition]) -
     except UsageError:
         return 0, 0
     files = files_of(delta, table, ["symbol"])
-    touched = [(partition, small) for partition in partitions if len(small := _small_files(files, partition)) > 1]
+    touched = [found for partition in partitions for found in _small_files(files, partition) if len(found[1]) > 1]
     before, digests = delta.version(), [content_digest(delta, partition) for partition, _ in touched]
     removed = added = 0
     for _, small in touched:
@@ -91,31 +92,36 @@ def written_partitions(
     ).fetchall()
     found = set[tuple[tuple[str, str], ...]]()
     for exchange, timeframe, start, end in rows:
-        values = {"exchange": exchange, "timeframe": timeframe}
-        for month in _months(Window(start, end)):
-            known = {**values, "partition_month": month}
-            found.add(tuple((name, known[name]) for name in dataset.partitioned_by if name in known))
+        for day in _days(Window(start, end)):
+            known = {
+                "exchange": exchange,
+                "timeframe": timeframe,
+                "partition_month": f"{day:%Y-%m}",
+                "partition_date": f"{day:%Y-%m-%d}",
+            }
+            found.add(tuple((name, known[name]) for name in dataset.partitioned_by))
     return [dict(partition) for partition in sorted(found)]
 
 
-def _months(window: Window) -> list[str]:
-    first, last = month_bounds(window.start, window.end)
-    months, (year, month) = [], (window.start.year, window.start.month)
-    while (text := f"{year:04}-{month:02}") <= str(last):
-        months.append(text)
-        year, month = (year + 1, 1) if month == 12 else (year, month + 1)
-    return months or [str(first)]
+def _days(window: Window) -> list[date]:
+    last = max(window.start, window.end - timedelta(microseconds=1)).date()
+    return [window.start.date() + timedelta(days=count) for count in range((last - window.start.date()).days + 1)]
 
 
-def _small_files(files: TableFiles, partition: Partition) -> list[LakeFile]:
-    """Return the small files of a partition, neighbours by symbol beside each other."""
-    inside = [
-        file
-        for file in files.files
-        if file.bytes < TARGET_BYTES // 2
-        and all(str(file.partitions[column]) == value for column, value in partition.items())
+def _small_files(files: TableFiles, wanted: Partition) -> list[tuple[dict[str, str], list[LakeFile]]]:
+    """Return the partitions that are wanted with their small files, neighbours by symbol beside each other."""
+    found = dict[tuple[str, ...], list[LakeFile]]()
+    for file in files.files:
+        values = {column: str(value) for column, value in file.partitions.items()}
+        if file.bytes < TARGET_BYTES // 2 and values.items() >= wanted.items():
+            found.setdefault(tuple(values.values()), []).append(file)
+    return [
+        (
+            dict(zip(files.partition_columns, values, strict=True)),
+            sorted(small, key=lambda file: str(file.bounds.get("symbol", ("", ""))[0])),
+        )
+        for values, small in sorted(found.items())
     ]
-    return sorted(inside, key=lambda file: str(file.bounds.get("symbol", ("", ""))[0]))
 
 
 def _together(files: Sequence[LakeFile]) -> Iterator[list[LakeFile]]:

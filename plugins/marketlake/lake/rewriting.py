@@ -37,7 +37,12 @@ def rewrite_files(delta: DeltaTable, files: Sequence[LakeFile], *, sorted_by: Se
 
     The rows come in the order of these columns, of which the first is the symbol; rows that are equal in them keep
     theirs. One transaction, marked as one that changes no data.
+
+    Raises:
+        ValueError: the files are of several partitions, whose values are not in their rows.
     """
+    if any(file.partitions != files[0].partitions for file in files):
+        raise ValueError(f"files of several partitions cannot become one: {[dict(file.partitions) for file in files]}")
     schema = pa.schema(delta.schema().to_arrow())
     names = [name for name in sorted_by if name in schema.names]
     stored = pa.schema([field for field in schema if field.name not in files[0].partitions])

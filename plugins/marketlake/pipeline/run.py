@@ -25,12 +25,16 @@ _MAY_FAIL = ("optimize_delta_tables", "refresh_grafana_dashboards")
 
 @dataclass
 class RunSummary:
-    """What a run came to. `problems` is empty where all went well; `plan` is what it set out to fetch."""
+    """What a run came to. `problems` is empty where all went well; `plan` is what it set out to fetch.
+
+    `warnings` tell of steps that failed without harm to the data.
+    """
 
     run: Run
     plan: dict[str, Any]
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
     details: dict[str, Any] = field(default_factory=dict)
 
@@ -50,6 +54,7 @@ class RunSummary:
             "plan": self.plan,
             "results": self.results,
             "problems": self.problems,
+            "warnings": self.warnings,
         }
         return {**document, "error": "\n".join(self.problems), "is_retryable": False} if self.problems else document
 
@@ -85,19 +90,19 @@ def run_pipeline(settings: Settings, opening: Opening, *, build: bool = False) -
 def _work(call: StepCall, outcome: RunSummary, *, build: bool) -> None:
     """Do the steps after the plan; one that raises stops those that need it, not the check."""
     if outcome.plan["tasks"]:
-        _do("ingest_all", call, outcome)
-    if not _do("load_bronze", call, outcome):
+        do_step("ingest_all", call, outcome)
+    if not do_step("load_bronze", call, outcome):
         return
-    if outcome.results["load_bronze"]["manifests"] and not _do("validate_data_quality", call, outcome):
+    if outcome.results["load_bronze"]["manifests"] and not do_step("validate_data_quality", call, outcome):
         return
-    if not _do("publish_changes", call, outcome):
+    if not do_step("publish_changes", call, outcome):
         return
-    if build and has_something_to_build(call) and not all(_do(step, call, outcome) for step in BUILD_STEPS):
+    if build and has_something_to_build(call) and not all(do_step(step, call, outcome) for step in BUILD_STEPS):
         return
     if outcome.results.get("validate_data_quality", {}).get("loaded"):
-        _do("optimize_delta_tables", call, outcome)
+        do_step("optimize_delta_tables", call, outcome)
     if did_anything(outcome):
-        _do("mirror_ledger", call, outcome)
+        do_step("mirror_ledger", call, outcome)
 
 
 def did_anything(outcome: RunSummary) -> bool:
@@ -107,8 +112,8 @@ def did_anything(outcome: RunSummary) -> bool:
     return bool(outcome.plan["tasks"] or loaded or published or "merge_gold" in outcome.results)
 
 
-def _do(step: str, call: StepCall, outcome: RunSummary) -> bool:
-    """Do one step; keep its result, or its error as a problem; return whether it succeeded."""
+def do_step(step: str, call: StepCall, outcome: RunSummary) -> bool:
+    """Do one step; keep its result, or its error as a problem or warning; return whether the run can go on."""
     _LOG.info("%s …", step)
     try:
         outcome.results[step] = call_step(step, call)
@@ -116,7 +121,7 @@ def _do(step: str, call: StepCall, outcome: RunSummary) -> bool:
         raise
     except MarketlakeError as error:
         if step in _MAY_FAIL:
-            _LOG.warning("%s failed: %s", step, error)
+            outcome.warnings.append(f"{step}: {error}")
             return True
         outcome.problems.append(f"{step}: {error}")
         return False

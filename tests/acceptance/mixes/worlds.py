@@ -84,7 +84,8 @@ class MixWorld:
         except MarketlakeError as error:
             self.ended.append(f"{type(error).__name__}: {error}")
         else:
-            self.ended.append(outcome.state if not outcome.problems else "; ".join(outcome.problems))
+            said = [*outcome.problems, *outcome.warnings]
+            self.ended.append("; ".join(said) if said else outcome.state)
         return self.ended[-1]
 
 

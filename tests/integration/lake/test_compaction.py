@@ -14,7 +14,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from marketlake import Lake, ledger
-from marketlake.datasets import OHLCV
+from marketlake.datasets import OHLCV, TRADES
 from marketlake.embedded_postgres import PostgresAddress
 from marketlake.errors import DataError
 from marketlake.instants import Window
@@ -24,7 +24,7 @@ from marketlake.lake.files import STATED_COLUMNS, files_of, open_table, table_pa
 from marketlake.lake.rewriting import rewrite_files
 from marketlake.ledger import Change, LoadRecord
 from marketlake.settings import load_settings
-from tests.lakes import commit, minutes
+from tests.lakes import commit, minutes, trade
 
 PARTITION = {"exchange": "binance", "timeframe": "1h", "partition_month": "2024-01"}
 JANUARY = datetime(2024, 1, 1, tzinfo=UTC)
@@ -191,6 +191,44 @@ def test_the_months_that_loads_changed_are_compacted() -> None:
         assert written_partitions(connection, OHLCV, ["l1"]) == [PARTITION]
         assert compact_loads(settings, connection, ["l1"]) == {OHLCV.table: {"files_before": 4, "files_after": 1}}
         assert "skipped" in compact_loads(settings, connection, ["l1", "l2"])
+
+
+def write_trades(root: str, days: int, *, loads: int) -> None:
+    """Commit a trade an hour of each day, in as many loads."""
+    for load in range(loads):
+        hours = range(load, 24 * days, loads)
+        rows = [trade(JANUARY + timedelta(hours=hour), hour) for hour in hours]
+        commit(Path(root), rows, dataset=TRADES)
+
+
+@pytest.mark.usefixtures("postgres")
+def test_days_of_trades_are_compacted_each_in_itself_and_only_those_that_changed() -> None:
+    settings = load_settings()
+    write_trades(settings.lake_root, 3, loads=2)
+    path = table_path(settings.lake_root, TRADES.table)
+    before = DeltaTable(path).to_pyarrow_table().sort_by("event_time")
+    change = Change("trades", "binance", "BTC/USDT", "", Window(JANUARY, JANUARY + timedelta(days=2)))
+    record = LoadRecord("l1", TRADES.table, "trades", "binance", None, "run-1", delta_version=1, changes=(change,))
+    with ledger.connect(settings) as connection:
+        ledger.record_load(connection, record)
+
+        days = [partition["partition_date"] for partition in written_partitions(connection, TRADES, ["l1"])]
+        assert days == ["2024-01-01", "2024-01-02"]
+        assert compact_loads(settings, connection, ["l1"]) == {TRADES.table: {"files_before": 4, "files_after": 2}}
+
+    table = DeltaTable(path)
+    assert len(table.file_uris()) == 4
+    assert table.to_pyarrow_table().sort_by("event_time").equals(before)
+
+
+def test_a_partition_named_in_part_stands_for_each_that_it_holds(tmp_path: Path) -> None:
+    write_trades(str(tmp_path), 3, loads=2)
+    path = table_path(str(tmp_path), TRADES.table)
+    before = DeltaTable(path).to_pyarrow_table().sort_by("event_time")
+
+    assert compact_partitions(str(tmp_path), TRADES.table, [{"exchange": "binance"}]) == (6, 3)
+
+    assert DeltaTable(path).to_pyarrow_table().sort_by("event_time").equals(before)
 
 
 def test_a_range_over_a_new_year_names_each_month(postgres: PostgresAddress) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -14,6 +15,7 @@ from marketlake.pipeline.call import StepCall
 from marketlake.pipeline.checking import check_run, problems_of
 from marketlake.pipeline.loading import load_bronze, validate_data_quality, verdicts_of_run
 from marketlake.pipeline.refused import judge_again
+from marketlake.pipeline.run import RunSummary, do_step
 from marketlake.settings import Settings, load_settings
 from marketlake.work import Answer, FetchTask, Instrument, Manifest, Market
 
@@ -57,6 +59,7 @@ class Story:
             "binance",
             manifest_id,
             run_id,
+            delta_version=0,
             appended_rows=24,
             changes=(Change("ohlcv", "binance", "BTC/USDT", "1h", WINDOW),),
             manifest_state="refused" if refused else "loaded",
@@ -206,6 +209,20 @@ def test_without_a_window_only_refusals_from_the_high_watermark_on_are_judged_ag
 def test_a_load_with_nothing_waiting_starts_no_java(story, monkeypatch):
     monkeypatch.setenv("JAVA_HOME", "/nonexistent")
     assert load_bronze(story.run()) == {"manifests": 0, "judged_again": 0}
+
+
+def test_a_compaction_that_fails_is_a_warning_of_the_run(story: Story) -> None:
+    call = story.run()
+    story.judged(story.manifest(), GOOD)
+    log = Path(story.settings.lake_root, "bronze", "ohlcv", "_delta_log")
+    log.mkdir(parents=True)
+    (log / f"{0:020}.json").write_text("not a log")
+    outcome = RunSummary(call.run, {})
+
+    assert do_step("optimize_delta_tables", call, outcome)
+
+    assert (outcome.state, outcome.problems) == ("succeeded", [])
+    assert outcome.to_json()["warnings"][0].startswith("optimize_delta_tables: the log of table bronze.ohlcv")
 
 
 def test_verdicts_add_up_over_manifests_and_count_the_newest_audit_of_each(story):
