@@ -82,9 +82,9 @@ def read_results(folder: Path) -> dict[str, dict[str, Any]]:
     return {one["test"]: one for one in found if "outcome" in one}
 
 
-@dataclass
+@dataclass(eq=False)
 class Parts:
-    """The plugin: deselects what is another part's or passed already, and keeps each result."""
+    """The plugin: deselects what is another part's or passed already, and keeps each result. pytest hashes it."""
 
     folder: Path
     part: Part
