@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
-from marketlake.datasets import ColumnType, Dataset
+from marketlake.datasets import Dataset
 from marketlake.landing import LandingArea
 from marketlake.work import Manifest
 from spark_jobs.bronze.landed_rows import (
@@ -43,12 +43,17 @@ def conform(spark: SparkSession, manifests: Sequence[Manifest], dataset: Dataset
         DataError: a file is not what its reader reads; read in the executors, the action fails that needs it.
     """
     sources = landed_sources(manifests, area)
-    if sum(source.file.bytes for source in sources) <= FEW_BYTES:
+    if is_small(manifests):
         batches = (batch for source in sources for batch in typed_batches(dataset, source))
-        return _collapsed(_derived(arrow_frame(spark, batches, typed_schema(dataset)), dataset), dataset)
+        return _collapsed(arrow_frame(spark, batches, typed_schema(dataset)), dataset)
     parts = max(1, min(len(sources), _FILES_PER_TASK * spark.sparkContext.defaultParallelism))
     landed = spark.range(0, len(sources), 1, parts).mapInArrow(read_sources(dataset, sources), typed_schema(dataset))
-    return _collapsed(_derived(landed, dataset), dataset)
+    return _collapsed(landed, dataset)
+
+
+def is_small(manifests: Sequence[Manifest]) -> bool:
+    """Whether the manifests' files are read on the driver."""
+    return sum(file.bytes for manifest in manifests for file in manifest.files) <= FEW_BYTES
 
 
 def landed_sources(manifests: Sequence[Manifest], area: LandingArea) -> list[LandedSource]:
@@ -76,26 +81,7 @@ def landed_sources(manifests: Sequence[Manifest], area: LandingArea) -> list[Lan
 
 def conformed_columns(dataset: Dataset) -> list[str]:
     """Return the names of the columns of conformed rows."""
-    partitions = [c.name for c in dataset.columns if c.name.startswith("partition_")]
-    return [*(column.name for column in typed_columns(dataset)), "digest", *partitions, *EXTRA_COLUMNS, "place"]
-
-
-def digest_sql(dataset: Dataset, prefix: str = "") -> str:
-    """Return the expression of a row's digest: `v1:` and 32 hex digits over its values by name, nulls left out.
-
-    Decimals are written without zeros at their end, instants as microseconds since 1970, cut to milliseconds: archives
-    and REST state the same instant in different units.
-    """
-    parts = []
-    for column in dataset.value_columns:
-        name = f"{prefix}{column.name}"
-        written = f"cast({name} as string)"
-        if column.type is ColumnType.DECIMAL:
-            written = f"trim(trailing '.' from trim(trailing '0' from {written}))"
-        elif column.type is ColumnType.INSTANT:
-            written = f"cast(unix_millis({name}) * 1000 as string)"
-        parts.append(f"concat('{column.name}=', {written})")
-    return f"concat('v1:', left(sha2(concat_ws('|', {', '.join(parts)}), 256), 32))"
+    return [*(column.name for column in typed_columns(dataset)), *EXTRA_COLUMNS, "place"]
 
 
 def _window_ends(manifest: Manifest) -> dict[tuple[str, str], datetime]:
@@ -105,18 +91,6 @@ def _window_ends(manifest: Manifest) -> dict[tuple[str, str], datetime]:
         market = (answer.market.symbol, answer.timeframe)
         ends[market] = max(ends.get(market, answer.window.end), answer.window.end)
     return {market: min(end, manifest.now) for market, end in ends.items()}
-
-
-def _derived(landed: DataFrame, dataset: Dataset) -> DataFrame:
-    time = F.col(dataset.time_column)
-    derived: dict[str, Column] = {
-        "digest": F.expr(digest_sql(dataset)),
-        "partition_date": F.to_date(time),
-        "partition_asset_pair": F.col("symbol"),
-    }
-    if "partition_month" in dataset.column_names:
-        derived["partition_month"] = F.date_format(time, "yyyy-MM")
-    return landed.withColumns(derived)
 
 
 def _collapsed(rows: DataFrame, dataset: Dataset) -> DataFrame:

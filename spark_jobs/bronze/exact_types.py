@@ -14,9 +14,12 @@ DECIMAL = pa.decimal128(28, 12)
 INSTANT = pa.timestamp("us", tz="UTC")
 # decimal(28,12): sixteen digits before the point; after it twelve, and zeros that change nothing.
 _FITS = r"^[+-]?([0-9]{1,16}|0+[0-9]{1,16})(\.[0-9]{0,12}0*)?$|^[+-]?\.[0-9]{1,12}0*$"
+# How exchanges write a decimal: nothing before its first digit, and always a point.
+_PLAIN = r"^(0|[1-9][0-9]{0,15})\.[0-9]{1,12}$"
 _HAS_EXPONENT = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]{1,3}$"
 _WHOLE = r"^[+-]?[0-9]{1,18}$"
 _LARGEST_EXPONENT = 40
+_DIGITS_AFTER_POINT = 12
 
 
 def texts(column: pa.Array | pa.ChunkedArray) -> pa.Array:
@@ -29,10 +32,30 @@ def texts(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     return _where(pc.not_equal(trimmed, ""), trimmed)
 
 
+def plain_decimals(raw: pa.Array) -> tuple[pa.Array, pa.Array] | None:
+    """Return decimal(28,12) of the raw texts and their shortest text; None where one is not written the usual way."""
+    if not pc.all(pc.match_substring_regex(raw, _PLAIN), min_count=0).as_py():
+        return None
+    return raw.cast(DECIMAL), pc.ascii_rtrim(pc.ascii_rtrim(raw, "0"), ".")
+
+
 def decimals(values: pa.Array) -> pa.Array:
     """Return decimal(28,12) of the texts; null where a text is unreadable or would lose a digit."""
     plain = _without_exponents(values)
     return _where(pc.match_substring_regex(plain, _FITS), plain).cast(DECIMAL)
+
+
+def shortest(values: pa.Array) -> pa.Array:
+    """Return decimals in plain digits without zeros at their end; Arrow's own text has exponents and every zero."""
+    values = values.cast(DECIMAL)
+    # The same bytes without a point are whole numbers, whose text Arrow writes plainly.
+    whole = pa.Array.from_buffers(pa.decimal128(28, 0), len(values), values.buffers(), offset=values.offset)
+    written = whole.cast(pa.string())
+    sign = pc.if_else(pc.starts_with(written, "-"), "-", "")
+    digits = pc.utf8_lpad(pc.utf8_ltrim(written, "-"), _DIGITS_AFTER_POINT + 1, "0")
+    before = pc.utf8_slice_codeunits(digits, 0, -_DIGITS_AFTER_POINT)
+    after = pc.utf8_rtrim(pc.utf8_slice_codeunits(digits, -_DIGITS_AFTER_POINT), "0")
+    return pc.utf8_rtrim(pc.binary_join_element_wise(pc.binary_join_element_wise(sign, before, ""), after, "."), ".")
 
 
 def whole_numbers(values: pa.Array) -> pa.Array:

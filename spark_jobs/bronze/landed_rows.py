@@ -20,12 +20,15 @@ from marketlake.instants import EARLIEST
 from marketlake.landing.rebuilt import REBUILT_FORMAT, rebuilt_batches
 from marketlake.timeframes import timeframe_length
 from marketlake.work import Answer, LandedFile
+from spark_jobs.bronze.digests import digests
 from spark_jobs.bronze.exact_types import (
     INSTANT,
     booleans,
     cut_to_milliseconds,
     decimals,
     nearest_minute,
+    plain_decimals,
+    shortest,
     texts,
     whole_numbers,
 )
@@ -45,11 +48,8 @@ EXTRA_COLUMNS = {
     "window_end": "timestamp",
     "fate": "string",
 }
-# Columns of the dataset that are not there before the commit, or that Spark derives.
-_LATER = {
-    *("revision", "is_retracted", "load_id", "known_at", "digest"),
-    *("partition_date", "partition_asset_pair", "partition_month"),
-}
+# Columns of the dataset that are not there before the commit.
+_LATER = {"revision", "is_retracted", "load_id", "known_at"}
 
 
 @dataclass(frozen=True)
@@ -91,29 +91,34 @@ def read_sources(
     return read
 
 
-def typed_batches(dataset: Dataset, source: LandedSource) -> Iterator[pa.RecordBatch]:
-    """Yield the typed rows of one landed file, every row of it, each with its fate.
+def typed_batches(dataset: Dataset, source: LandedSource, *, with_payload: bool = True) -> Iterator[pa.RecordBatch]:
+    """Yield the typed rows of one landed file, every row of it, each with its fate and digest.
+
+    `with_payload=False` leaves `raw_payload` null, which is faster for archives.
 
     Raises:
         DataError: the exchange's reader holds the file.
     """
-    for raw in _raw_batches(dataset, source):
+    for raw in _raw_batches(dataset, source, with_payload=with_payload):
         if raw.num_rows:
             yield _typed(dataset, source, raw)
 
 
-def _raw_batches(dataset: Dataset, source: LandedSource) -> Iterator[pa.RecordBatch]:
+def _raw_batches(dataset: Dataset, source: LandedSource, *, with_payload: bool) -> Iterator[pa.RecordBatch]:
     if source.file.format == REBUILT_FORMAT:
         return rebuilt_batches(Path(source.path), source_ref=source.file.source_ref)
     readers = exchange_named(source.exchange).readers
-    return readers.read_batches(dataset.name, source.path, file=source.file, answer=source.answer)
+    return readers.read_batches(
+        dataset.name, source.path, file=source.file, answer=source.answer, with_payload=with_payload
+    )
 
 
 def _typed(dataset: Dataset, source: LandedSource, raw: pa.RecordBatch) -> pa.RecordBatch:
     columns = _constants(source, raw.num_rows)
+    written = dict[str, pa.Array]()
     unreadable = pa.nulls(raw.num_rows, pa.string())
     for column in dataset.value_columns:
-        values, is_lost = _value(column, raw.column(column.name))
+        values, is_lost = _value(column, raw.column(column.name), written)
         columns[column.name] = values
         if column.is_nullable:
             unreadable = _noted(unreadable, is_lost, column.name)
@@ -123,6 +128,8 @@ def _typed(dataset: Dataset, source: LandedSource, raw: pa.RecordBatch) -> pa.Re
         columns |= _identities(columns)
     for name in ("received_at", "source_ref", "source_position", "raw_payload"):
         columns[name] = raw.column(name)
+    columns["digest"] = digests(dataset, columns, written)
+    columns |= _partitions(dataset, columns)
     columns["unreadable"] = unreadable
     columns["fate"] = _fates(dataset, source, columns)
     names = [*(column.name for column in typed_columns(dataset)), *EXTRA_COLUMNS]
@@ -145,12 +152,17 @@ def _constants(source: LandedSource, count: int) -> dict[str, pa.Array]:
     return columns | {"window_end": pa.repeat(pa.scalar(source.window_end, INSTANT), count)}
 
 
-def _value(column: Column, raw: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """Return the typed values, and where a text was there that could not be typed."""
+def _value(column: Column, raw: pa.Array, written: dict[str, pa.Array]) -> tuple[pa.Array, pa.Array]:
+    """Return the typed values, and where a text was there that could not be typed; note how decimals are written."""
     if column.type is ColumnType.INSTANT:
         return cut_to_milliseconds(raw), pa.repeat(False, len(raw))
+    if column.type is ColumnType.DECIMAL and (plain := plain_decimals(raw)) is not None:
+        values, written[column.name] = plain
+        return values, pa.repeat(False, len(raw))
     given = texts(raw)
     values = _READERS[column.type](given)
+    if column.type is ColumnType.DECIMAL:
+        written[column.name] = shortest(values)
     return values, pc.and_(pc.is_valid(given), pc.is_null(values))
 
 
@@ -180,6 +192,17 @@ def _times(dataset: Dataset, source: LandedSource, raw: pa.RecordBatch) -> dict[
     columns = {f"{dataset.time_column}_raw": exact, dataset.time_column: nearest_minute(exact)}
     hours = "funding_interval_hours"
     return columns | ({hours: whole_numbers(texts(raw.column(hours)))} if hours in raw.schema.names else {})
+
+
+def _partitions(dataset: Dataset, columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
+    dates = columns[dataset.time_column].cast(pa.date32())
+    found = {"partition_date": dates, "partition_asset_pair": columns["symbol"]}
+    if "partition_month" in dataset.column_names:
+        # A file has few days: each is written once.
+        days = dates.dictionary_encode()
+        months = pc.strftime(days.dictionary.cast(pa.timestamp("s")), format="%Y-%m")
+        found["partition_month"] = pa.DictionaryArray.from_arrays(days.indices, months).dictionary_decode()
+    return found
 
 
 def _identities(columns: dict[str, pa.Array]) -> dict[str, pa.Array]:

@@ -9,9 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from spark_jobs.bronze.exact_types import DECIMAL
-
-_DIGITS_AFTER_POINT = 12
+from spark_jobs.bronze.exact_types import shortest
 
 
 def with_trade_ids(page: pa.Table) -> pa.Table:
@@ -36,7 +34,7 @@ def with_trade_ids(page: pa.Table) -> pa.Table:
 def _prints(page: pa.Table) -> pa.Array:
     """What each row says, without its ordinal; null where it lacks a value."""
     instants = page["event_time"].combine_chunks().cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).cast(pa.string())
-    values = (_shortest(page[name].combine_chunks()) for name in ("price", "amount"))
+    values = (shortest(page[name].combine_chunks()) for name in ("price", "amount"))
     return pc.binary_join_element_wise(instants, *values, page["taker_side"].combine_chunks(), "-")
 
 
@@ -50,16 +48,3 @@ def _ordinals(prints: pa.Array) -> pa.Array:
     ordinals = np.empty(len(codes), dtype=np.int64)
     ordinals[order] = np.arange(len(codes)) - np.repeat(starts, counts)
     return pa.array(ordinals).cast(pa.string())
-
-
-def _shortest(values: pa.Array) -> pa.Array:
-    """The decimals in plain digits; Arrow's own text has exponents and every zero."""
-    values = values.cast(DECIMAL)
-    # The same bytes without a point are whole numbers, whose text Arrow writes plainly.
-    whole = pa.Array.from_buffers(pa.decimal128(28, 0), len(values), values.buffers(), offset=values.offset)
-    written = whole.cast(pa.string())
-    sign = pc.if_else(pc.starts_with(written, "-"), "-", "")
-    digits = pc.utf8_lpad(pc.utf8_ltrim(written, "-"), _DIGITS_AFTER_POINT + 1, "0")
-    before = pc.utf8_slice_codeunits(digits, 0, -_DIGITS_AFTER_POINT)
-    after = pc.utf8_rtrim(pc.utf8_slice_codeunits(digits, -_DIGITS_AFTER_POINT), "0")
-    return pc.utf8_rtrim(pc.binary_join_element_wise(pc.binary_join_element_wise(sign, before, ""), after, "."), ".")

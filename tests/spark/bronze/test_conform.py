@@ -7,8 +7,9 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from marketlake.datasets import OHLCV
-from spark_jobs.bronze.conform import conform, conformed_columns, digest_sql
+from spark_jobs.bronze.conform import conform, conformed_columns
 from tests.landed import Landing, kline, window
+from tests.spark.digest_sql import digest_sql
 
 DAY = window("2024-01-01", "2024-01-02")
 
@@ -59,16 +60,33 @@ def test_manifests_are_conformed_together_and_do_not_collapse_into_each_other(
     assert sorted((row["manifest_no"], row["fate"]) for row in rows.collect()) == [(0, "kept"), (1, "kept")]
 
 
-def test_a_digest_is_of_values_by_name_whatever_their_zeros(spark: SparkSession) -> None:
-    def digest(**values: str) -> str:
-        typed = {column.name: f"cast(null as {column.spark_type})" for column in OHLCV.value_columns}
-        typed |= {name: f"cast({value} as {typed[name].split(' as ')[1]}" for name, value in values.items()}
-        columns = ", ".join(f"{expression} as {name}" for name, expression in typed.items())
-        return str(spark.sql(f"select {digest_sql(OHLCV)} as digest from (select {columns})").first()["digest"])
+def test_a_digest_is_of_values_by_name_whatever_their_zeros(spark: SparkSession, tmp_path: Path) -> None:
+    landing = Landing(tmp_path)
+    prices = [
+        "1.50",
+        "1.5",
+        "100",
+        "1",
+        "0.000000000000",
+        "0",
+        "1e2",
+        "+7.5",
+        "0.000000000012",
+        "x",
+        "1234567890123456.5",
+    ]
+    landing.rest([kline("2024-01-01T00:00", price, volume="-2.50") for price in prices], DAY)
+    landing.rest([kline("2024-01-01T00:00", high="105", close="110", reported_close_time="n/a")], DAY)
 
-    assert digest(open="'1.50'") == digest(open="'1.5'")
-    assert digest(open="'100'") != digest(open="'1'")
-    assert digest(open="'0.000000000000'") == digest(open="'0'")
-    assert digest(open="'1'") != digest(high="'1'")
-    assert digest(open="'1'", trade_count="7") != digest(open="'1'")
-    assert len(digest(open="'1'")) == 35
+    rows = conform(spark, [landing.seal()], OHLCV, area=landing.area).orderBy("answer_no", "source_position")
+    told = [
+        (row["digest"], row["again"]) for row in rows.selectExpr("digest", f"{digest_sql(OHLCV)} as again").collect()
+    ]
+
+    found = [digest for digest, _ in told]
+    assert found == [again for _, again in told]
+    assert found[0] == found[1]
+    assert found[2] == found[6] != found[3]
+    assert found[4] == found[5]
+    assert len(set(found)) == len(found) - 3
+    assert {len(digest) for digest in found} == {35}

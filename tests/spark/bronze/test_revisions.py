@@ -14,9 +14,9 @@ from pyspark.sql import functions as F
 
 from marketlake.datasets import OHLCV
 from marketlake.datasets.current import current_rows_sql
-from spark_jobs.bronze.conform import digest_sql
 from spark_jobs.bronze.revisions import retractions, revise, stored_columns
 from tests.landed import at
+from tests.spark.digest_sql import digest_sql
 
 OPENED = at("2024-01-01T00:00")
 STORED = [column for column in OHLCV.columns if column.name in stored_columns(OHLCV)]
