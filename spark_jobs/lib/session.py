@@ -8,13 +8,11 @@ import sys
 
 from pyspark.sql import SparkSession
 
-from marketlake.datasets.columns import MAX_ROWS_PER_ROW_GROUP
+from marketlake.datasets.columns import MAX_ROWS_PER_FILE, MAX_ROWS_PER_ROW_GROUP
 from marketlake.java import REPOSITORY, java_home
 from marketlake.settings import Settings
 from marketlake.spark_submit import driver_class_path, driver_java_options
 
-# Files of 16–32 MiB hold about this many of our rows.
-MAX_ROWS_PER_FILE = 400_000
 _LOCAL_CORES = 2
 
 

@@ -10,6 +10,8 @@ from enum import StrEnum
 SOURCE_PRECEDENCE = ("archive", "rest", "sbe", "stream", "rebuilt", "file")
 # A reader decodes whole row groups. In so few rows, one symbol's month of 1m is most of what it has to decode for it.
 MAX_ROWS_PER_ROW_GROUP = 16_384
+# Files of 16–32 MiB hold about this many of our rows.
+MAX_ROWS_PER_FILE = 400_000
 
 
 class ColumnType(StrEnum):

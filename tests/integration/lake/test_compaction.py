@@ -18,7 +18,7 @@ from marketlake.datasets import OHLCV, TRADES
 from marketlake.embedded_postgres import PostgresAddress
 from marketlake.errors import DataError
 from marketlake.instants import Window
-from marketlake.lake import compaction, rewriting
+from marketlake.lake import compaction, data_files
 from marketlake.lake.compaction import compact_loads, compact_partitions, written_partitions
 from marketlake.lake.files import STATED_COLUMNS, files_of, open_table, table_path
 from marketlake.lake.rewriting import rewrite_files
@@ -98,8 +98,8 @@ def test_a_compacted_file_is_sorted_and_a_row_group_holds_one_symbol(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interleaved_candles(tmp_path)
-    monkeypatch.setattr(rewriting, "MAX_ROWS_PER_ROW_GROUP", 1_000)
-    monkeypatch.setattr(rewriting, "_LEAST_ROWS", 250)
+    monkeypatch.setattr(data_files, "MAX_ROWS_PER_ROW_GROUP", 1_000)
+    monkeypatch.setattr(data_files, "_LEAST_ROWS", 250)
     partition = {**PARTITION, "timeframe": "1m"}
 
     assert compact_partitions(str(tmp_path), OHLCV.table, [partition]) == (4, 1)
