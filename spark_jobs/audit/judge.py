@@ -54,18 +54,27 @@ class Judgement:
 
 
 def judge(
-    judged: DataFrame, dataset: Dataset, *, rules: RuleSet, settings: Settings, manifests: int, name: str
+    judged: DataFrame,
+    dataset: Dataset,
+    *,
+    rules: RuleSet,
+    settings: Settings,
+    manifests: int,
+    name: str,
+    counted: tuple[Sequence[MarketCounts], DataFrame] | None = None,
 ) -> Judgement:
     """Return the judgement of conformed rows that carry their reasons.
+
+    Of a large load that was `counted` on the way, its counts and those of its rows that can change a result are enough.
 
     Raises:
         DataError: an expectation could not be computed, or suite and split count different failures.
     """
-    counts = count_markets(judged, rules)
+    counts, audited = counted or (count_markets(judged, rules), judged)
     received = sum(market.received for market in counts)
     if not received:
         return Judgement(tuple(counts))
-    typed = judged.where(F.col("fate") == KEPT).drop(*_NOT_AUDITED)
+    typed = audited.where(F.col("fate") == KEPT).drop(*_NOT_AUDITED)
     outcome = _run(typed, dataset, row_count=received, settings=settings, name=name)
     crash_point("load.in_audit")
     _check_counts(outcome.outcomes, counts, rules, dataset)

@@ -6,12 +6,14 @@ committed before is left out of every comparison, so that the repeat finds what 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -19,21 +21,53 @@ from marketlake import ledger
 from marketlake.crash import crash_point
 from marketlake.errors import DataError
 from marketlake.instants import OffsetClock
-from marketlake.ledger import LoadRecord, MarketVerdict
+from marketlake.lake.data_files import DataFile
+from marketlake.lake.files import table_path
+from marketlake.ledger import LoadRecord
 from marketlake.work import Answer
-from spark_jobs.audit import Judgement
+from spark_jobs.audit import Judgement, judge
 from spark_jobs.audit.verdicts import MarketCounts
 from spark_jobs.bronze import dead_letters, findings, ranges
+from spark_jobs.bronze.bulk import NotInBulkError, Staged, stage
+from spark_jobs.bronze.bulk_files import ACCEPTED
 from spark_jobs.bronze.context import LoadContext, LoadTask, WaitingManifest, load_task
 from spark_jobs.bronze.findings import Keys
 from spark_jobs.bronze.id_edges import edge_gaps
 from spark_jobs.bronze.id_gaps import id_gaps
 from spark_jobs.bronze.landed_rows import KEPT
+from spark_jobs.bronze.records import audited_load, log_refusal, refuse_manifest, verdicts
 from spark_jobs.bronze.reference import existing_rows, late_agreements, market_hulls
 from spark_jobs.bronze.reissues import Gone, gone_from_reissued
-from spark_jobs.bronze.revisions import Revised, first_revisions, revise, stored_schema
-from spark_jobs.lib.delta_tables import Commit, TableSpec, append_once, bronze_spec, ensure_table
+from spark_jobs.bronze.revisions import FLAGS, Revised, first_revisions, revise, stored_schema
+from spark_jobs.lib.append_few import append_few_once
+from spark_jobs.lib.arrow import FEW_ROWS
+from spark_jobs.lib.delta_tables import (
+    Commit,
+    LoadStamp,
+    TableSpec,
+    append_files_once,
+    append_once,
+    bronze_spec,
+    committed_load,
+    ensure_table,
+)
 from spark_jobs.lib.quality import split_by_rules
+from spark_jobs.lib.session import tuned_for_few_rows
+
+_log = logging.getLogger("marketlake.load")
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """The conformed rows of a session's manifests with the judgement on them, and which of the manifests is meant.
+
+    `staged`: the rows lie in files that can be committed as they are.
+    """
+
+    rows: DataFrame
+    judgement: Judgement
+    manifest_no: int
+    staged: Staged | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +79,8 @@ class _Batch:
     rejected: DataFrame
     answers: tuple[Answer, ...]
     counts: tuple[MarketCounts, ...]
+    staged: Staged | None = None
+    files: tuple[DataFile, ...] = ()
 
     @property
     def rejected_rows(self) -> int:
@@ -79,113 +115,112 @@ def commit_manifest(
         task = load_task(context, waiting)
         if task is None:
             return None
+        return _commit_judged(context, task, lease, _Judged(judged, judgement, manifest_no), time.monotonic())
+
+
+def commit_in_bulk(context: LoadContext, waiting: WaitingManifest) -> LoadRecord | None:
+    """Let the executors write the manifest's rows as files, judge what they wrote, commit it as it is.
+
+    None: another process judged the manifest meanwhile.
+
+    Raises:
+        NotInBulkError: the plain path has to load it; nothing was committed.
+    """
+    with ledger.table_lease(context.settings, context.dataset.table) as lease:
         started = time.monotonic()
-        counts = judgement.of(manifest_no)
-        refused = judgement.refused_symbols(manifest_no)
-        record = _record(context, task, counts, judgement)
-        ledger.record_audit(context.connection, record, _verdicts(task, counts, refused), kept_in=context.area)
-        crash_point("load.after_audit")
-        if manifest_no in judgement.critical:
-            return _refuse_manifest(context, task, record, judgement.critical[manifest_no])
-        mine = judged.where((F.col("manifest_no") == manifest_no) & (F.col("fate") == KEPT))
-        batch = _batch(task, mine.where(~F.col("symbol").isin(refused)), counts, refused, context)
-        done = _commit_batch(context, batch, record, lease, refused)
-        reasons = [why for (number, _), why in judgement.refused.items() if number == manifest_no]
-        if reasons:
-            done = replace(done, manifest_state="refused", error="\n".join(reasons))
-            _log_refusal(context, task, refused, "\n".join(reasons))
-        done = replace(done, seconds=time.monotonic() - started)
-        if not ledger.record_load(context.connection, done, kept_in=context.area):
-            raise DataError(f"load {task.load_id} of {task.name} was recorded by another process that held the lease")
+        task = load_task(context, waiting)
+        if task is None:
+            return None
+        _check_nothing_is_known(context, task)
+        staged = stage(context, task, known_at=_next_known_at(context, task))
+        seconds = time.monotonic() - started
+        _log.info("%s: executors wrote %d files in %.1f s", task.name, len(staged.files[ACCEPTED]), seconds)
+        try:
+            with tuned_for_few_rows(context.spark) if staged.is_light(context.dataset) else nullcontext():
+                judgement = judge(
+                    staged.judged,
+                    context.dataset,
+                    rules=context.rules,
+                    settings=context.settings,
+                    manifests=1,
+                    name=f"{context.dataset.name}-{task.manifest_id[:8]}",
+                    counted=(staged.counts, staged.audited),
+                )
+                kept = [] if 0 in judgement.critical else staged.accepted_files(judgement.refused_symbols(0))
+                done = _commit_judged(context, task, lease, _Judged(staged.judged, judgement, 0, staged), started)
+        except Exception:
+            # What died or failed after its commit is finished by the next load: its files are the table's.
+            if not _is_committed(context, task):
+                staged.remove()
+            raise
+        staged.remove(kept)
+        return done
+
+
+def _is_committed(context: LoadContext, task: LoadTask) -> bool:
+    return committed_load(table_path(context.root, context.dataset.table), task.load_id) is not None
+
+
+def _check_nothing_is_known(context: LoadContext, task: LoadTask) -> None:
+    """Raise where the rows have to be compared with others; the files' statistics tell, under the lease."""
+    table, exchange = context.dataset.table, task.manifest.exchange
+    if _is_committed(context, task):
+        raise NotInBulkError("its rows are committed already")
+    if existing_rows(context, exchange, market_hulls(task.manifest.answers), load_id=task.load_id) is not None:
+        raise NotInBulkError(f"{table} may hold some of its keys")
+
+
+def _next_known_at(context: LoadContext, task: LoadTask) -> datetime:
+    clock = OffsetClock(timedelta(seconds=task.manifest.clock_offset_seconds))
+    return ledger.next_known_at(context.connection, context.dataset.table, clock.now())
+
+
+def _commit_judged(
+    context: LoadContext, task: LoadTask, lease: ledger.Lease, judged: _Judged, started: float
+) -> LoadRecord:
+    judgement, manifest_no = judged.judgement, judged.manifest_no
+    counts = judgement.of(manifest_no)
+    refused = judgement.refused_symbols(manifest_no)
+    record = audited_load(context, task, counts, judgement, path="plain" if judged.staged is None else "bulk")
+    ledger.record_audit(context.connection, record, verdicts(task, counts, refused), kept_in=context.area)
+    crash_point("load.after_audit")
+    if manifest_no in judgement.critical:
+        return refuse_manifest(context, task, record, judgement.critical[manifest_no])
+    batch = _batch(task, judged, counts, refused, context)
+    done = _commit_batch(context, batch, record, lease, refused)
+    reasons = [why for (number, _), why in judgement.refused.items() if number == manifest_no]
+    if reasons:
+        done = replace(done, manifest_state="refused", error="\n".join(reasons))
+        log_refusal(context, task, refused, "\n".join(reasons))
+    done = replace(done, seconds=time.monotonic() - started)
+    if not ledger.record_load(context.connection, done, kept_in=context.area):
+        raise DataError(f"load {task.load_id} of {task.name} was recorded by another process that held the lease")
     return done
 
 
 def _commit_batch(
     context: LoadContext, batch: _Batch, record: LoadRecord, lease: ledger.Lease, refused: Sequence[str]
 ) -> LoadRecord:
-    clock = OffsetClock(timedelta(seconds=batch.task.manifest.clock_offset_seconds))
-    known_at = ledger.next_known_at(context.connection, context.dataset.table, clock.now())
+    known_at = batch.staged.known_at if batch.staged else _next_known_at(context, batch.task)
     lease.check()
     _commit_dead_letters(context, batch, record, known_at)
     crash_point("load.between_dlq_and_bronze")
     lease.check()
-    committed = _commit_bronze(context, batch, record, known_at)
+    commit = _commit_bronze if batch.staged is None else _commit_files
+    committed = commit(context, batch, record, known_at)
     crash_point("load.between_bronze_and_ledger")
     return _completed(context, batch, record, committed, refused, committed.known_at or known_at)
 
 
 def _batch(
-    task: LoadTask, rows: DataFrame, counts: Sequence[MarketCounts], refused: Sequence[str], context: LoadContext
+    task: LoadTask, judged: _Judged, counts: Sequence[MarketCounts], refused: Sequence[str], context: LoadContext
 ) -> _Batch:
-    accepted, rejected = split_by_rules(rows, context.rules)
+    mine = judged.rows.where((F.col("manifest_no") == judged.manifest_no) & (F.col("fate") == KEPT))
+    accepted, rejected = split_by_rules(mine.where(~F.col("symbol").isin(refused)), context.rules)
     answers = tuple(answer for answer in task.manifest.answers if answer.market.symbol not in refused)
-    return _Batch(task, accepted, rejected, answers, tuple(item for item in counts if item.symbol not in refused))
-
-
-def _record(context: LoadContext, task: LoadTask, counts: Sequence[MarketCounts], judgement: Judgement) -> LoadRecord:
-    received = sum(market.received for market in counts)
-    dropped = {
-        "outside_window": sum(market.outside for market in counts),
-        "still_open": sum(market.still_open for market in counts),
-    }
-    return LoadRecord(
-        load_id=task.load_id,
-        table=context.dataset.table,
-        dataset=context.dataset.name,
-        exchange=task.manifest.exchange,
-        manifest_id=task.manifest_id,
-        run_id=task.manifest.run_id,
-        kind=task.kind,
-        files_id=task.files_id,
-        typed_rows=received,
-        collapsed_rows=sum(market.collapsed for market in counts),
-        rejected_rows=sum(market.rejected for market in counts),
-        flagged_rows=sum(market.flagged for market in counts),
-        details={
-            **dropped,
-            "data_docs": judgement.docs,
-            "rule_version": context.rules.version,
-            "failed_expectations": list(judgement.warnings),
-        },
-    )
-
-
-def _verdicts(task: LoadTask, counts: Sequence[MarketCounts], refused: Sequence[str]) -> list[MarketVerdict]:
-    return [
-        MarketVerdict(
-            task.manifest.exchange,
-            market.symbol,
-            market.received,
-            market.rejected,
-            is_refused=market.symbol in refused,
-            reasons=market.reasons,
-        )
-        for market in counts
-    ]
-
-
-def _refuse_manifest(context: LoadContext, task: LoadTask, record: LoadRecord, why: str) -> LoadRecord:
-    facts = [
-        fact
-        for answer in task.manifest.answers
-        for fact in ledger.facts_of_refusal(
-            answer, exchange=task.manifest.exchange, dataset=context.dataset, now=task.manifest.now
-        )
-    ]
-    ledger.record_failure(context.connection, task.manifest_id, why, state="refused", facts=facts, kept_in=context.area)
-    _log_refusal(context, task, sorted({answer.market.symbol for answer in task.manifest.answers}), why)
-    return replace(record, manifest_state="refused", error=why)
-
-
-def _log_refusal(context: LoadContext, task: LoadTask, symbols: Sequence[str], why: str) -> None:
-    for symbol in symbols:
-        ledger.log_quality_event(
-            context.connection,
-            "validation_failed",
-            exchange=task.manifest.exchange,
-            symbol=symbol,
-            details={"load_id": task.load_id, "why": why},
-        )
+    kept = tuple(item for item in counts if item.symbol not in refused)
+    files = tuple(judged.staged.accepted_files(refused)) if judged.staged else ()
+    return _Batch(task, accepted, rejected, answers, kept, judged.staged, files)
 
 
 def _commit_dead_letters(context: LoadContext, batch: _Batch, record: LoadRecord, known_at: datetime) -> None:
@@ -207,24 +242,18 @@ def _commit_dead_letters(context: LoadContext, batch: _Batch, record: LoadRecord
     try:
         if not new.isEmpty():
             dead_letters.write_files(new, target, has_timeframes=dataset.has_timeframes)
-            _append(context, task, new, spec, record, known_at)
+            _append(new, context.root, spec, _stamp(task, record, known_at), most_rows=batch.rejected_rows)
     finally:
         new.unpersist()
 
 
-def _append(
-    context: LoadContext, task: LoadTask, rows: DataFrame, spec: TableSpec, record: LoadRecord, known_at: datetime
-) -> Commit:
-    return append_once(
-        rows,
-        context.root,
-        spec,
-        load_id=task.load_id,
-        run_id=task.manifest.run_id,
-        typed_rows=record.typed_rows,
-        known_at=known_at,
-        manifest_id=task.manifest_id,
-    )
+def _append(rows: DataFrame, root: str, spec: TableSpec, stamp: LoadStamp, *, most_rows: int) -> Commit:
+    append = append_few_once if most_rows <= FEW_ROWS else append_once
+    return append(rows, root, spec, stamp)
+
+
+def _stamp(task: LoadTask, record: LoadRecord, known_at: datetime) -> LoadStamp:
+    return LoadStamp(task.load_id, task.manifest.run_id, record.typed_rows, known_at, task.manifest_id)
 
 
 def _commit_bronze(context: LoadContext, batch: _Batch, record: LoadRecord, known_at: datetime) -> _Committed:
@@ -241,30 +270,48 @@ def _commit_bronze(context: LoadContext, batch: _Batch, record: LoadRecord, know
             context, task, batch.answers, accepted=batch.accepted, rejected=rejected, existing=existing
         )
         kept.callback(gone.release)
-        keys = _keys(context, batch, revised, gone)
+        keys, is_disputed = _keys(context, batch, revised, gone)
         rows = revised.appended if gone.rows is None else revised.appended.unionByName(gone.rows)
         if not ranges.count(keys.changed) and not gone.count:
             return _Committed(keys)
         stamps = {"load_id": F.lit(task.load_id), "known_at": F.lit(known_at).cast("timestamp")}
-        commit = _append(context, task, rows.withColumns(stamps), bronze_spec(dataset), record, known_at)
-        found = findings.disagreements(revised.observed, context, task)
+        # Few of the typed rows are followed by the value that was agreed again.
+        most_rows, stamp = record.typed_rows + gone.count, _stamp(task, record, known_at)
+        commit = _append(rows.withColumns(stamps), context.root, bronze_spec(dataset), stamp, most_rows=most_rows)
+        found = findings.disagreements(revised.observed, context, task) if is_disputed else ()
         return _Committed(keys, commit.version, commit.rows - gone.count, gone.count, commit.known_at, found)
 
 
-def _keys(context: LoadContext, batch: _Batch, revised: Revised, gone: Gone) -> Keys:
-    dataset, manifest = context.dataset, batch.task.manifest
+def _commit_files(context: LoadContext, batch: _Batch, record: LoadRecord, known_at: datetime) -> _Committed:
+    """Commit the executors' files: all of their rows are first revisions, so all accepted keys have changed."""
+    dataset = context.dataset
+    keys, _ = _keys(context, batch, None, Gone())
+    if not batch.files:
+        return _Committed(keys)
+    stamp = _stamp(batch.task, record, known_at)
+    commit = append_files_once(batch.files, context.root, bronze_spec(dataset), stamp)
+    return _Committed(keys, commit.version, commit.rows, known_at=commit.known_at)
+
+
+def _keys(context: LoadContext, batch: _Batch, revised: Revised | None, gone: Gone) -> tuple[Keys, bool]:
+    """Return the key times, and whether a changed row differs from another source's."""
+    dataset, answers = context.dataset, batch.task.manifest.answers
     time = dataset.time_column
-    rejected = ranges.times_by_answer(batch.rejected, time) if batch.rejected_rows else {}
-    accepted = ranges.times_by_answer(batch.accepted, time) if batch.accepted_rows else {}
+    rejected = ranges.times_by_answer(ranges.key_times(batch.rejected, time)) if batch.rejected_rows else {}
     rows = batch.accepted.unionByName(batch.rejected)
     edges = edge_gaps(context, batch.task, rows, batch.answers)
-    missing = ranges.joined_groups(id_gaps(rows, dataset, manifest.answers), edges.missing)
-    keys = Keys(accepted, rejected, accepted, retracted=gone.retracted, missing=missing, reopened=edges.beside)
-    if not revised.kept:
-        return keys
-    changed = ranges.times_by_answer(revised.observed.where("is_changed"), time)
-    withdrawn = ranges.times_by_answer(revised.observed.where("is_withdrawn"), time)
-    return findings.with_withdrawn(replace(keys, changed=changed), withdrawn, manifest.answers)
+    missing = ranges.joined_groups(id_gaps(rows, dataset, answers), edges.missing)
+    keys = Keys(rejected=rejected, retracted=gone.retracted, missing=missing, reopened=edges.beside)
+    if not batch.accepted_rows:
+        return keys, False
+    if revised is None:
+        times = ranges.times_by_answer(batch.staged.key_times(batch.files, time)) if batch.staged else {}
+        return replace(keys, accepted=times, changed=times), False
+    told = ranges.key_times(revised.observed, time, FLAGS)
+    accepted, changed, withdrawn = (ranges.times_by_answer(told, flag) for flag in (None, "is_changed", "is_withdrawn"))
+    keys = replace(keys, accepted=accepted, changed=changed)
+    is_disputed = bool(pc.any(told.column("is_disputed"), min_count=0).as_py())
+    return findings.with_withdrawn(keys, withdrawn, answers), is_disputed
 
 
 def _revised(context: LoadContext, batch: _Batch, existing: DataFrame | None, sources: Sequence[str]) -> Revised:

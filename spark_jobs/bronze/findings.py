@@ -137,11 +137,9 @@ def changes(context: LoadContext, task: LoadTask, keys: Keys, refused: Sequence[
 def disagreements(observed: DataFrame, context: LoadContext, task: LoadTask) -> tuple[Disagreement, ...]:
     """Return where changed rows differ from another source's in a required value (ING-18)."""
     dataset = context.dataset
-    if "other" not in observed.columns:
-        return ()
     compared = [column for column in dataset.value_columns if not column.is_nullable]
     timeframe = F.col("timeframe") if dataset.has_timeframes else F.lit("")
-    differs = observed.where("is_changed and other is not null and not other.is_retracted").select(
+    differs = observed.where("is_disputed").select(
         "symbol",
         timeframe.alias("timeframe"),
         F.unix_micros(dataset.time_column).alias("us"),

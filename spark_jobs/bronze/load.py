@@ -11,6 +11,7 @@ import logging
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from itertools import groupby
 
 import psycopg
@@ -25,18 +26,46 @@ from marketlake.rules import rules_for
 from marketlake.settings import Settings, load_settings
 from marketlake.work import Manifest
 from spark_jobs.audit import import_audit, judge
-from spark_jobs.bronze.commit import commit_manifest
-from spark_jobs.bronze.conform import conform
+from spark_jobs.bronze.bulk import NotInBulkError, why_not_in_bulk
+from spark_jobs.bronze.commit import commit_in_bulk, commit_manifest
+from spark_jobs.bronze.conform import conform, is_small
 from spark_jobs.bronze.context import LoadContext, WaitingManifest
 from spark_jobs.lib.causes import cause_of
 from spark_jobs.lib.quality import with_reasons
-from spark_jobs.lib.session import build_session
+from spark_jobs.lib.session import build_session, tuned_for_few_rows
 
 _log = logging.getLogger("marketlake.load")
 
 
 def load_manifests(context: LoadContext, tasks: Sequence[WaitingManifest]) -> list[LoadRecord]:
-    """Type and judge the manifests of one dataset together, then commit each; return what was recorded of each."""
+    """Load the manifests of one dataset, in bulk where that applies; return what was recorded of each."""
+    done, others = list[LoadRecord](), list[WaitingManifest]()
+    for task in tasks:
+        try:
+            done += _load_in_bulk(context, task)
+        except NotInBulkError as why_not:
+            _log.info("%s: not in bulk, %s", task.name, why_not)
+            others.append(task)
+    return [*done, *(_load_compared(context, others) if others else [])]
+
+
+def _load_in_bulk(context: LoadContext, task: WaitingManifest) -> list[LoadRecord]:
+    why_not = why_not_in_bulk(task.manifest)
+    if why_not is not None:
+        raise NotInBulkError(why_not)
+    try:
+        record = commit_in_bulk(context, task)
+    except (NotInBulkError, psycopg.OperationalError):
+        raise
+    except Exception as error:  # whatever it is, it is recorded, and the next one is due
+        record_failure(context, task, error)
+        return []
+    _log.info("%s: in bulk: %s", task.name, _summary(record))
+    return [record] if record else []
+
+
+def _load_compared(context: LoadContext, tasks: Sequence[WaitingManifest]) -> list[LoadRecord]:
+    """Type and judge the manifests together, then commit each."""
     try:
         return _load_together(context, tasks)
     except psycopg.OperationalError:
@@ -47,11 +76,18 @@ def load_manifests(context: LoadContext, tasks: Sequence[WaitingManifest]) -> li
             return []
         why = cause_of(error, where=context.root)
         _log.warning("%s: %s; each manifest is now loaded alone", context.dataset.name, why)
-        return [record for task in tasks for record in load_manifests(context, [task])]
+        return [record for task in tasks for record in _load_compared(context, [task])]
 
 
 def _load_together(context: LoadContext, tasks: Sequence[WaitingManifest]) -> list[LoadRecord]:
     manifests = [task.manifest for task in tasks]
+    with tuned_for_few_rows(context.spark) if is_small(manifests) else nullcontext():
+        return _load_frames(context, tasks, manifests)
+
+
+def _load_frames(
+    context: LoadContext, tasks: Sequence[WaitingManifest], manifests: Sequence[Manifest]
+) -> list[LoadRecord]:
     rows = conform(context.spark, manifests, context.dataset, area=context.area)
     judged = with_reasons(rows, context.rules).persist()
     try:

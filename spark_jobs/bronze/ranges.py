@@ -5,11 +5,12 @@ A time is eight bytes, so a million keys are cheap to bring here, and cutting th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -27,14 +28,28 @@ def step_of(timeframe: str) -> timedelta:
     return timeframe_length(timeframe) if timeframe else EVENT_STEP
 
 
-def times_by_answer(rows: DataFrame, time_column: str) -> dict[int, Times]:
-    """Return, per answer number, the sorted distinct key times of its rows, µs since 1970."""
-    table = (
-        rows.where(F.col(time_column).isNotNull()).select("answer_no", F.unix_micros(time_column).alias("us")).toArrow()
-    )
+def key_times(rows: DataFrame, time_column: str, flags: Sequence[str] = ()) -> pa.Table:
+    """Return the rows' `answer_no`, their key time `us` in µs since 1970, and these flags; rows without a time not."""
+    placed = rows.where(F.col(time_column).isNotNull())
+    return placed.select("answer_no", F.unix_micros(time_column).alias("us"), *flags).toArrow()
+
+
+def times_by_answer(table: pa.Table, flag: str | None = None) -> dict[int, Times]:
+    """Return, per answer number, the sorted distinct key times of its rows, of those with the flag where one is named.
+
+    `table` is as `key_times` returns it.
+    """
+    if flag is not None:
+        table = table.filter(table.column(flag))
     answers = table.column("answer_no").to_numpy()
-    times = table.column("us").to_numpy()
-    return {int(number): np.unique(times[answers == number]) for number in np.unique(answers)}
+    order = np.argsort(answers, kind="stable")
+    times = table.column("us").to_numpy()[order]
+    numbers, starts = np.unique(answers[order], return_index=True)
+    return (
+        {int(number): np.unique(part) for number, part in zip(numbers, np.split(times, starts[1:]), strict=True)}
+        if numbers.size
+        else {}
+    )
 
 
 def without(times: Times, taken: Times) -> Times:

@@ -59,11 +59,14 @@ def existing_rows(
         return None
     is_repeat = table.transaction_version(load_id) is not None
     except_load = load_id if is_repeat else ""
-    if sum(held.values()) > FEW_ROWS:
-        return _existing_in_spark(context, exchange, hulls, except_load)
     names = stored_columns(dataset)
     found = pl.concat([scan(files, dataset, bounds, [*names, "load_id"]) for bounds in wanted])
-    rows = found.filter(pl.col("load_id") != except_load).select(names).collect().to_arrow()
+    found = found.filter(pl.col("load_id") != except_load)
+    if sum(held.values()) > FEW_ROWS:
+        # Files that can hold a range often do not: those of a symbol between two others.
+        is_empty = found.select("load_id").head(1).collect().is_empty()
+        return None if is_empty else _existing_in_spark(context, exchange, hulls, except_load)
+    rows = found.select(names).collect().to_arrow()
     if not rows.num_rows:
         return None
     batches = rows.cast(arrow_schema(dataset, names)).to_batches()

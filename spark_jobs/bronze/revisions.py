@@ -21,6 +21,8 @@ from marketlake.datasets.current import source_rank_sql
 
 # What the batch's rows need beside the dataset's columns to be put in order.
 ORDER = ("received_at", "answer_no", "file_no", "source_position")
+# What comparing a row tells: it is new, its source retracted it later, another source's row is beside it.
+FLAGS = ("is_changed", "is_withdrawn", "is_disputed")
 # One observation of a key by a source: what it said and when we received it.
 _OBSERVATION = "concat(digest, '@', cast(unix_micros(received_at) as string))"
 
@@ -29,9 +31,10 @@ _OBSERVATION = "concat(digest, '@', cast(unix_micros(received_at) as string))"
 class Revised:
     """The accepted rows of a batch, compared.
 
-    `observed` has every row with `is_changed`, `is_withdrawn` (its source retracted the key after all of its rows) and
-    `other`, the best other source's row; `appended` are the new rows of bronze, without load_id and known_at. `release`
-    gives back the memory of what was kept between the two.
+    `observed` has every row with `is_changed`, `is_withdrawn` (its source retracted the key after all of its rows),
+    `is_disputed` (it is changed and another source has a row) and, where any has, `other`, the best other source's row;
+    `appended` are the new rows of bronze, without load_id and known_at. `release` gives back the memory of what was
+    kept between the two.
     """
 
     observed: DataFrame
@@ -57,8 +60,8 @@ def stored_schema(dataset: Dataset) -> str:
 
 def first_revisions(accepted: DataFrame, dataset: Dataset) -> Revised:
     """Return the rows of a range of which nothing is known yet, each key and source once: all are revision 0."""
-    firsts = {"revision": F.lit(0).cast("bigint"), "is_changed": F.lit(True), "is_withdrawn": F.lit(False)}
-    observed = accepted.withColumns(firsts)
+    flags = {name: F.lit(name == "is_changed") for name in FLAGS}
+    observed = accepted.withColumns({"revision": F.lit(0).cast("bigint"), **flags})
     return Revised(observed, _stored(observed, dataset))
 
 
@@ -143,9 +146,11 @@ def _compared(rows: DataFrame, existing: DataFrame, dataset: Dataset, source: st
     differs = F.when(before.isNull(), _differs_from_known(dataset, source)).otherwise(before != F.col("digest"))
     so_far = in_order.rowsBetween(Window.unboundedPreceding, Window.currentRow)
     is_older = F.col("_held") | (F.col("own.received_at") > F.col("received_at"))
+    is_changed = ~F.col("_held") & differs
     compared = joined.withColumns(
         {
-            "is_changed": ~F.col("_held") & differs,
+            "is_changed": is_changed,
+            "is_disputed": is_changed & F.col("other").isNotNull() & ~F.col("other.is_retracted"),
             "is_withdrawn": F.bool_and(F.coalesce(F.col("own.is_retracted") & is_older, F.lit(False))).over(of_key),
         }
     )

@@ -9,6 +9,7 @@ from marketlake.errors import MarketlakeError
 
 _CAUSED_BY = "Caused by: "
 _OURS = "marketlake.errors."
+_TRACE = "Traceback (most recent call last)"
 # `java.io.IOException: text`, `pyspark.errors.X: text`, `OSError: text`; not the frames between them.
 _RAISED = re.compile(r"^(?:[\w$]+\.)*[\w$]*(?:Error|Exception)\b(?:: .*)?$")
 _NO_SPACE = ("No space left on device", "Disk quota exceeded")
@@ -28,7 +29,8 @@ def cause_of(error: BaseException, *, where: str) -> str:
     if _is_disk_full(error, lines):
         return f"no space left on the disk of {where}: free some, then run the same command again, what landed is kept"
     ours = [line.partition(": ")[2] for line in lines if line.startswith(_OURS)]
-    causes = [line.removeprefix(_CAUSED_BY) for line in lines if line.startswith(_CAUSED_BY)]
+    # Where a trace of Python follows, its own last line tells more.
+    causes = [line.removeprefix(_CAUSED_BY) for line in lines if line.startswith(_CAUSED_BY) and _TRACE not in line]
     raised = [line for line in lines if _RAISED.match(line.removeprefix(": "))]
     found = ours[:1] or causes[-1:] or raised[-1:] or lines[:1]
     name = type(error).__name__

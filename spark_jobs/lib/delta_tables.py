@@ -1,24 +1,28 @@
 """Delta tables of the lake: how they are made, and how a load commits to one exactly once.
 
-Tables are made and their log is asked without Spark (delta-rs), which costs milliseconds; rows are written by Spark.
+Tables are made and their log is asked without Spark (delta-rs), which costs milliseconds; rows are written by Spark, or
+come as files that Arrow wrote.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 from deltalake import DeltaTable, Schema
 from deltalake.exceptions import TableNotFoundError
+from deltalake.transaction import AddAction, CommitProperties, Transaction
 from pyspark.sql import DataFrame
 
 from marketlake.datasets import Column, Dataset
 from marketlake.errors import DataError
 from marketlake.instants import format_instant, parse_instant
+from marketlake.lake.data_files import DataFile
 from marketlake.lake.files import table_path
 from marketlake.lake.schemas import ARROW_TYPES
 
@@ -116,17 +120,23 @@ def ensure_table(root: str, spec: TableSpec) -> str:
     return path
 
 
-def append_once(
-    frame: DataFrame,
-    root: str,
-    spec: TableSpec,
-    *,
-    load_id: str,
-    run_id: str,
-    typed_rows: int,
-    known_at: datetime,
-    manifest_id: str | None = None,
-) -> Commit:
+@dataclass(frozen=True)
+class LoadStamp:
+    """What a commit says of the load that made it; the id keeps a repeat from being written again."""
+
+    load_id: str
+    run_id: str
+    typed_rows: int
+    known_at: datetime
+    manifest_id: str | None = None
+
+    @property
+    def metadata(self) -> str:
+        """The commit's user metadata, JSON."""
+        return json.dumps({**asdict(self), "known_at": format_instant(self.known_at)})
+
+
+def append_once(frame: DataFrame, root: str, spec: TableSpec, stamp: LoadStamp) -> Commit:
     """Append the frame under the load's transaction id; a load that is there already is not written again.
 
     Raises:
@@ -134,47 +144,84 @@ def append_once(
     """
     path = ensure_table(root, spec)
     check_columns(frame, spec)
-    found = committed_load(path, load_id)
+    found = _found_before(DeltaTable(path), spec, stamp)
     if found is not None:
-        if found.typed_rows not in (typed_rows, None):
-            raise DataError(
-                f"{spec.name} holds load {load_id} with {found.typed_rows} typed rows, now there are {typed_rows}: the "
-                "landed files or the conformer changed without a new version"
-            )
-        return _commit(path, found, known_at, rows=found.rows if found.rows is not None else frame.count())
-    metadata = {
-        "load_id": load_id,
-        "run_id": run_id,
-        "typed_rows": typed_rows,
-        "known_at": format_instant(known_at),
-        "manifest_id": manifest_id,
-    }
+        return _commit(path, found, stamp, rows=found.rows if found.rows is not None else frame.count())
     (
         frame.select(*spec.column_names)
         .repartition(*spec.partitioned_by)
         .sortWithinPartitions(*spec.partitioned_by, *spec.sorted_by)
         .write.format("delta")
         .mode("append")
-        .option("txnAppId", load_id)
+        .option("txnAppId", stamp.load_id)
         .option("txnVersion", 0)
-        .option("userMetadata", json.dumps(metadata))
+        .option("userMetadata", stamp.metadata)
         .save(path)
     )
-    done = committed_load(path, load_id)
+    return _just_committed(path, spec, stamp)
+
+
+def append_files_once(files: Sequence[DataFile], root: str, spec: TableSpec, stamp: LoadStamp) -> Commit:
+    """Make written files part of the table, all in one transaction under the load's id, or none where it is there.
+
+    Raises:
+        DataError: the id is there with another count of typed rows.
+        CommitFailedError: another process committed the id meanwhile, so this one has lost its lease.
+    """
+    path = ensure_table(root, spec)
+    rows = sum(file.rows for file in files)
+    # One version is asked for the id and committed upon: what came after it with the same id is a conflict.
+    table = DeltaTable(path)
+    found = _found_before(table, spec, stamp)
+    if found is not None:
+        return _commit(path, found, stamp, rows=rows if found.rows is None else found.rows)
+    now = int(time.time() * 1000)
+    table.create_write_transaction(
+        [AddAction(file.path, file.bytes, file.partition, now, True, file.stats) for file in files],
+        mode="append",
+        schema=table.schema(),
+        partition_by=list(spec.partitioned_by),
+        commit_properties=CommitProperties(
+            custom_metadata={
+                "userMetadata": stamp.metadata,
+                "operationMetrics": {"numFiles": str(len(files)), "numOutputRows": str(rows)},
+            },
+            app_transactions=[Transaction(stamp.load_id, 0, now)],
+        ),
+    )
+    return _just_committed(path, spec, stamp)
+
+
+def _found_before(table: DeltaTable, spec: TableSpec, stamp: LoadStamp) -> Appended | None:
+    found = _load_in(table, stamp.load_id)
+    if found is not None and found.typed_rows not in (stamp.typed_rows, None):
+        raise DataError(
+            f"{spec.name} holds load {stamp.load_id} with {found.typed_rows} typed rows, now there are "
+            f"{stamp.typed_rows}: the landed files or the conformer changed without a new version"
+        )
+    return found
+
+
+def _just_committed(path: str, spec: TableSpec, stamp: LoadStamp) -> Commit:
+    done = committed_load(path, stamp.load_id)
     if done is None or done.rows is None:
-        raise DataError(f"{spec.name} does not hold load {load_id}, which was just committed to it")
-    return _commit(path, done, known_at, rows=done.rows, is_repeat=False)
+        raise DataError(f"{spec.name} does not hold load {stamp.load_id}, which was just committed to it")
+    return _commit(path, done, stamp, rows=done.rows, is_repeat=False)
 
 
-def _commit(path: str, found: Appended, known_at: datetime, *, rows: int, is_repeat: bool = True) -> Commit:
+def _commit(path: str, found: Appended, stamp: LoadStamp, *, rows: int, is_repeat: bool = True) -> Commit:
     version = DeltaTable(path).version() if found.version is None else found.version
-    return Commit(version, rows, found.known_at or known_at, is_repeat)
+    return Commit(version, rows, found.known_at or stamp.known_at, is_repeat)
 
 
 def committed_load(path: str, load_id: str) -> Appended | None:
     """Return what the table's log says of a load, None where it does not hold it."""
     table = _open(path)
-    if table is None or table.transaction_version(load_id) is None:
+    return None if table is None else _load_in(table, load_id)
+
+
+def _load_in(table: DeltaTable, load_id: str) -> Appended | None:
+    if table.transaction_version(load_id) is None:
         return None
     for commit in _newest_commits(table):
         try:
@@ -242,15 +289,16 @@ def _add_columns(table: DeltaTable, spec: TableSpec) -> None:
             f"{spec.name} has rows without {', '.join(required)}, which may not be null; rebuild the table, or declare "
             "the column nullable"
         )
-    table.alter.add_columns(Schema.from_arrow(pa.schema([_arrow_field(column) for column in new])).fields)
+    table.alter.add_columns(Schema.from_arrow(pa.schema([arrow_field(column) for column in new])).fields)
 
 
-def _arrow_field(column: Column) -> pa.Field:
+def arrow_field(column: Column) -> pa.Field:
+    """Return a column as a table is made with it."""
     return pa.field(column.name, ARROW_TYPES[column.type], column.is_nullable, metadata={"comment": column.doc})
 
 
 def _create(path: str, spec: TableSpec) -> None:
-    fields = [_arrow_field(column) for column in spec.columns]
+    fields = [arrow_field(column) for column in spec.columns]
     checks = {f"delta.constraints.{name}": check for name, check in spec.constraints}
     DeltaTable.create(
         path,

@@ -13,6 +13,8 @@ from marketlake.settings import Quality
 
 # The columns that conforming adds to a dataset's own for the rules to read; they are not stored in bronze.
 CONFORM_COLUMNS = ("unreadable",)
+# What each conformed row must say of where it came from; a manifest with a row that does not is refused.
+NEEDED_PROVENANCE = ("source", "source_ref", "source_position", "received_at", "digest")
 
 
 def rules_for(dataset: Dataset, quality: Quality | None = None) -> RuleSet:
@@ -33,6 +35,7 @@ def rules_for(dataset: Dataset, quality: Quality | None = None) -> RuleSet:
 __all__ = [
     "CONFORM_COLUMNS",
     "FUNDING_RULES",
+    "NEEDED_PROVENANCE",
     "OHLCV_RULES",
     "TRADES_RULES",
     "Dialect",

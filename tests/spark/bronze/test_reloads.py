@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -41,11 +42,14 @@ def minutes(count: int, bad: int = 0, **changed: str) -> list[list[object]]:
 
 
 def kill_at(monkeypatch: pytest.MonkeyPatch, point: str) -> None:
+    """Die at a crash point of the audit or the commit."""
+
     def pass_or_die(name: str) -> None:
         if name == point:
             raise Killed
 
-    monkeypatch.setattr(commit, "crash_point", pass_or_die)
+    for module in (commit, sys.modules["spark_jobs.audit.judge"]):
+        monkeypatch.setattr(module, "crash_point", pass_or_die)
 
 
 def load_and_die(lake: SparkLake, monkeypatch: pytest.MonkeyPatch, landing: Landing, **sealing: Any) -> Manifest:

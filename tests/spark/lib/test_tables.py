@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 from marketlake.datasets.columns import decimal, integer, text
 from marketlake.errors import DataError, UsageError
-from spark_jobs.lib.delta_tables import TableSpec, append_once, ensure_table
+from spark_jobs.lib.delta_tables import LoadStamp, TableSpec, append_once, ensure_table
 from spark_jobs.lib.tables import get_table_history, read_table
 from spark_jobs.maintenance import upkeep
 from spark_jobs.maintenance.upkeep import content_digest, optimize_table, vacuum_table
@@ -42,7 +42,7 @@ def things(spark: SparkSession, first: int, count: int, *, high: str = "2", low:
 
 def append(spark: SparkSession, root: Path, load_id: str, first: int, count: int = 3, **values: str) -> None:
     rows = things(spark, first, count, **values)
-    append_once(rows, str(root), SPEC, load_id=load_id, run_id=f"run-{load_id}", typed_rows=count, known_at=KNOWN)
+    append_once(rows, str(root), SPEC, LoadStamp(load_id, f"run-{load_id}", count, KNOWN))
 
 
 def version(root: Path) -> int:
@@ -59,7 +59,7 @@ def test_a_load_is_appended_once_however_often_it_is_repeated(spark: SparkSessio
 
 def test_a_repeat_tells_of_the_first_commit(spark: SparkSession, tmp_path: Path) -> None:
     commits = [
-        append_once(things(spark, 0, 3), str(tmp_path), SPEC, load_id=load_id, run_id="r", typed_rows=3, known_at=at)
+        append_once(things(spark, 0, 3), str(tmp_path), SPEC, LoadStamp(load_id, "r", 3, at))
         for load_id, at in (("l1", KNOWN), ("l2", KNOWN), ("l1", KNOWN + timedelta(days=1)))
     ]
 
@@ -88,7 +88,7 @@ def test_a_retyped_an_extra_and_a_missing_column_leave_the_version_unchanged(
         (good.drop("low"), "low is missing"),
     ):
         with pytest.raises(DataError, match=says):
-            append_once(frame, str(tmp_path), SPEC, load_id="l1", run_id="r", typed_rows=3, known_at=KNOWN)
+            append_once(frame, str(tmp_path), SPEC, LoadStamp("l1", "r", 3, KNOWN))
 
     assert version(tmp_path) == 0
 
@@ -98,7 +98,7 @@ def test_a_nullable_column_that_the_registry_gained_is_null_in_older_rows(spark:
     grown = replace(SPEC, columns=(*SPEC.columns, text("note", "New.", is_nullable=True)))
 
     frame = things(spark, 10, 2).withColumn("note", F.lit("new"))
-    append_once(frame, str(tmp_path), grown, load_id="l2", run_id="r", typed_rows=2, known_at=KNOWN)
+    append_once(frame, str(tmp_path), grown, LoadStamp("l2", "r", 2, KNOWN))
 
     notes = read_table(spark, str(tmp_path), SPEC.name).orderBy("number").select("note").collect()
     assert [row["note"] for row in notes] == [None, None, None, "new", "new"]
