@@ -17,7 +17,8 @@ import pytest
 from marketlake import ledger
 from marketlake.embedded_postgres import ensure_running
 from marketlake.instants import DAY, Window, format_instant, parse_instant
-from marketlake.quality.coverage_report import MarketFilter, coverage_report
+from marketlake.ledger import MarketFilter
+from marketlake.quality.coverage_report import coverage_report
 from marketlake.sandbox import SyntheticMarket
 from tests.acceptance.conftest import MakeWorld
 from tests.histories import Past
@@ -99,7 +100,7 @@ def do_nothing(world: World, past: Past) -> None:
 
 def coverage(world: World, window: Window | None) -> int:
     with world.database() as connection:
-        markets = coverage_report(connection, MarketFilter(), window)
+        markets = coverage_report(connection, MarketFilter(window=window))
     return sum(len(market.holes) for market in markets)
 
 

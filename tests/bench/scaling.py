@@ -7,7 +7,8 @@ from datetime import timedelta
 
 from marketlake import ledger
 from marketlake.instants import DAY, Window, parse_instant
-from marketlake.quality.coverage_report import MarketFilter, coverage_report
+from marketlake.ledger import MarketFilter
+from marketlake.quality.coverage_report import coverage_report
 from tests.bench.figures import Figure, seconds_of
 from tests.bench.worlds import CLOCK
 from tests.histories import Past
@@ -28,8 +29,8 @@ def measure(world: World) -> list[Figure]:
         works: dict[str, Callable[[], object]] = {
             "plan of a day": lambda: past.run(settings, NEXT_DAY, dry_run=True),
             "a run with nothing to do": lambda: past.run(settings, LAST_DAY),
-            "coverage of a day": lambda: coverage_report(connection, MarketFilter(), LAST_DAY),
-            "coverage of everything": lambda: coverage_report(connection, MarketFilter()),
+            "coverage of a day": lambda: coverage_report(connection, MarketFilter(window=LAST_DAY)),
+            "coverage of everything": lambda: coverage_report(connection),
         }
         taken: dict[str, list[float]] = {what: [] for what in works}
         written = 0

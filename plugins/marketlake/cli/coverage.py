@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import argparse
 
-from marketlake.cli.market_arguments import add_market_arguments, market_filter, window_of
+from marketlake.cli.market_arguments import add_market_arguments, open_ledger
 from marketlake.cli.output import Output, share
-from marketlake.settings import load_settings
 
 _MOST_HOLES = 40
 
@@ -23,12 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, out: Output) -> int:
     """Print a line per market and its holes; with --json a list of markets, each with its holes."""
-    from marketlake.ledger import connect
     from marketlake.quality.coverage_report import coverage_report
 
-    settings, window = load_settings(), window_of(arguments)
-    with connect(settings) as connection:
-        markets = coverage_report(connection, market_filter(arguments, settings, connection), window)
+    with open_ledger(arguments) as (_, connection, wanted):
+        markets = coverage_report(connection, wanted)
     out.document(markets)
     show_markets(out, markets)
     return 0

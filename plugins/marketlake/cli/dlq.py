@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import argparse
 
-from marketlake.cli.market_arguments import add_market_arguments, market_filter, window_of
+from marketlake.cli.market_arguments import add_market_arguments, open_ledger
 from marketlake.cli.output import Output
-from marketlake.settings import load_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,15 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, out: Output) -> int:
     """Print the rows, newest first; with --json a list of them with their raw payload."""
-    from marketlake.ledger import connect, run_named
+    from marketlake.ledger import run_named
     from marketlake.quality.dead_letters import DeadLetterFilter, check_reason, dead_letters, reason_counts
 
-    settings, window = load_settings(), window_of(arguments)
-    with connect(settings) as connection:
-        market = market_filter(arguments, settings, connection)
+    with open_ledger(arguments) as (settings, connection, market):
         if arguments.run is not None:
             run_named(connection, arguments.run)
-        wanted = DeadLetterFilter(market, arguments.reason, window, arguments.run, arguments.limit or None)
+        wanted = DeadLetterFilter(market, arguments.reason, arguments.run, arguments.limit or None)
         rows = dead_letters(connection, settings.lake_root, wanted)
         if not rows and arguments.reason is not None:
             check_reason(dead_letters(connection, settings.lake_root), arguments.reason)

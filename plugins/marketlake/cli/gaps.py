@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import argparse
 
-from marketlake.cli.market_arguments import add_market_arguments, market_filter, window_of
+from marketlake.cli.market_arguments import add_market_arguments, open_ledger
 from marketlake.cli.output import Output
-from marketlake.settings import load_settings
 
 STATUSES = ("open", "repairing", "closed", "unfillable")
 
@@ -24,20 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, out: Output) -> int:
     """Print a line per hole; with --json a list of them."""
-    from marketlake.ledger import connect, gaps
+    from marketlake.ledger import gaps
 
-    settings, window = load_settings(), window_of(arguments)
-    with connect(settings) as connection:
-        wanted = market_filter(arguments, settings, connection)
-        found = gaps(
-            connection,
-            dataset=wanted.dataset,
-            exchange=wanted.exchange,
-            symbol=wanted.symbol,
-            timeframe=wanted.timeframe,
-            window=window,
-            statuses=arguments.status,
-        )
+    with open_ledger(arguments) as (_, connection, wanted):
+        found = gaps(connection, wanted, statuses=arguments.status)
     out.document(found)
     out.table(
         "Gaps",

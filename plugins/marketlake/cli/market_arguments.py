@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from marketlake.errors import UnknownExchangeError, WindowError, one_of
 from marketlake.instants import Window, parse_window
-from marketlake.settings import Settings
+from marketlake.settings import Settings, load_settings
 from marketlake.timeframes import check_timeframe
 
 if TYPE_CHECKING:
     import psycopg
 
-    from marketlake.quality.coverage_report import MarketFilter
+    from marketlake.ledger import MarketFilter
 
 
 def add_market_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,14 +41,26 @@ def window_of(arguments: argparse.Namespace) -> Window | None:
     return parse_window(arguments.start, arguments.end)
 
 
-def market_filter(arguments: argparse.Namespace, settings: Settings, connection: psycopg.Connection) -> MarketFilter:
-    """Return the filter of a report, its names checked against registry, settings and ledger.
+@contextmanager
+def open_ledger(arguments: argparse.Namespace) -> Iterator[tuple[Settings, psycopg.Connection, MarketFilter]]:
+    """Yield settings, ledger and the filter of a report, its names checked against registry, settings and ledger.
 
     Raises:
+        WindowError: as `window_of`, before the ledger is asked.
         UnknownNameError: a name is unknown; the text names the valid ones.
     """
+    from marketlake.ledger import connect
+
+    settings, window = load_settings(), window_of(arguments)
+    with connect(settings) as connection:
+        yield settings, connection, _filter(arguments, window, settings, connection)
+
+
+def _filter(
+    arguments: argparse.Namespace, window: Window | None, settings: Settings, connection: psycopg.Connection
+) -> MarketFilter:
     from marketlake.datasets import dataset_named
-    from marketlake.quality.coverage_report import MarketFilter
+    from marketlake.ledger import MarketFilter
 
     if arguments.dataset is not None:
         dataset_named(arguments.dataset)
@@ -55,7 +69,7 @@ def market_filter(arguments: argparse.Namespace, settings: Settings, connection:
     if arguments.exchange is not None and arguments.exchange not in settings.exchanges:
         raise UnknownExchangeError(one_of("exchange", arguments.exchange, settings.exchanges))
     symbol = None if arguments.symbol is None else _symbol(arguments, settings, connection)
-    return MarketFilter(arguments.dataset, arguments.exchange, symbol, arguments.timeframe)
+    return MarketFilter(arguments.dataset, arguments.exchange, symbol, arguments.timeframe, window)
 
 
 def _symbol(arguments: argparse.Namespace, settings: Settings, connection: psycopg.Connection) -> str:

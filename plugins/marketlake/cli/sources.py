@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import argparse
 
-from marketlake.cli.market_arguments import add_market_arguments, market_filter, window_of
+from marketlake.cli.market_arguments import add_market_arguments, open_ledger
 from marketlake.cli.output import Output
-from marketlake.settings import load_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,20 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace, out: Output) -> int:
     """Print a line per value that differs; with --json a list of them."""
-    from marketlake.ledger import connect
     from marketlake.ledger.disagreements import disagreements_of
 
-    settings, window = load_settings(), window_of(arguments)
-    with connect(settings) as connection:
-        wanted = market_filter(arguments, settings, connection)
-        found = disagreements_of(
-            connection,
-            dataset=wanted.dataset,
-            exchange=wanted.exchange,
-            symbol=wanted.symbol,
-            timeframe=wanted.timeframe,
-            window=window,
-        )
+    with open_ledger(arguments) as (_, connection, wanted):
+        found = disagreements_of(connection, wanted)
     out.document(found)
     market = ["dataset", "exchange", "symbol", "timeframe", "time", "field"]
     out.table(

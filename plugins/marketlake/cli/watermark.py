@@ -14,9 +14,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 from marketlake.cli.confirming import add_confirming_arguments, is_confirmed
-from marketlake.cli.market_arguments import add_market_arguments, market_filter, window_of
+from marketlake.cli.market_arguments import add_market_arguments, open_ledger, window_of
 from marketlake.cli.output import Output
-from marketlake.settings import load_settings
 
 if TYPE_CHECKING:
     from marketlake.recovery.reset import Reset
@@ -40,15 +39,13 @@ def execute(arguments: argparse.Namespace, out: Output) -> int:
 
 def _show(arguments: argparse.Namespace, out: Output) -> int:
     from marketlake.cli.parsing import CommandLineError
-    from marketlake.ledger import connect, watermarks
+    from marketlake.ledger import watermarks
 
     if arguments.all or arguments.dry_run or arguments.yes:
         raise CommandLineError("--all, --dry-run and --yes belong to watermark reset")
     if window_of(arguments) is not None:
         raise CommandLineError("watermark show takes no --start and --end: a watermark is an instant, not a range")
-    settings = load_settings()
-    with connect(settings) as connection:
-        wanted = market_filter(arguments, settings, connection)
+    with open_ledger(arguments) as (_, connection, wanted):
         found = [
             item
             for item in watermarks(connection)
@@ -71,16 +68,14 @@ def _show(arguments: argparse.Namespace, out: Output) -> int:
 
 def _reset(arguments: argparse.Namespace, out: Output) -> int:
     from marketlake.landing import LandingArea
-    from marketlake.ledger import connect, markets_covered
+    from marketlake.ledger import markets_covered
     from marketlake.pipeline.opening import new_run_id
     from marketlake.recovery.reset import plan_resets, reset_markets
 
     _check_bounds(arguments)
-    settings, window = load_settings(), window_of(arguments)
-    with connect(settings) as connection:
-        wanted = market_filter(arguments, settings, connection)
+    with open_ledger(arguments) as (settings, connection, wanted):
         markets = [market for market in markets_covered(connection) if wanted.fits(market)]
-        resets = plan_resets(connection, markets, window)
+        resets = plan_resets(connection, markets, wanted.window)
         document = {"dry_run": arguments.dry_run, "resets": resets}
         _say(resets, out)
         if not resets or not is_confirmed(arguments, out, f"Reset {len(resets):,} market(s)?"):

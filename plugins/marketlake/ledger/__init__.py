@@ -94,6 +94,7 @@ from marketlake.ledger.manifests import (
     registered_paths,
     wait_again,
 )
+from marketlake.ledger.market_filter import MarketFilter
 from marketlake.ledger.outages import Outage, outage_calendar
 from marketlake.ledger.publications import (
     ChangeRow,
@@ -140,6 +141,7 @@ __all__ = [
     "LoadRow",
     "LoadedArchive",
     "ManifestRow",
+    "MarketFilter",
     "MarketVerdict",
     "Outage",
     "Publication",

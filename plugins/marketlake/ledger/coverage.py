@@ -9,10 +9,11 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import class_row
 
 from marketlake.instants import Window
 from marketlake.ledger.facts import Fact, Tile, gaps_found_and_filled, merge, settled_until
+from marketlake.ledger.market_filter import MarketFilter
 from marketlake.ledger.ordered_ranges import not_before
 from marketlake.timeframes import timeframe_length
 
@@ -127,35 +128,17 @@ def reset_watermark(connection: psycopg.Connection, dataset: str, exchange: str,
 
 
 def gaps(
-    connection: psycopg.Connection,
-    *,
-    dataset: str | None = None,
-    exchange: str | None = None,
-    symbol: str | None = None,
-    timeframe: str | None = None,
-    window: Window | None = None,
-    statuses: Iterable[str] | None = None,
+    connection: psycopg.Connection, wanted: MarketFilter | None = None, *, statuses: Iterable[str] | None = None
 ) -> list[Gap]:
-    """Return the holes that were ever found, filtered by what is named, by market and start (QUA-21)."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(
-            "select * from ops.coverage_gaps"
-            " where dataset = coalesce(%(dataset)s, dataset) and exchange = coalesce(%(exchange)s, exchange)"
-            " and symbol = coalesce(%(symbol)s, symbol) and timeframe = coalesce(%(timeframe)s, timeframe)"
-            " and (%(start)s::timestamptz is null or (gap_start < %(end)s and gap_end > %(start)s))"
+    """Return the holes that were ever found of the wanted markets, by market and start (QUA-21)."""
+    where, parameters = (wanted or MarketFilter()).sql(start="gap_start", end="gap_end")
+    with connection.cursor(row_factory=class_row(Gap)) as cursor:
+        return cursor.execute(
+            f"select * from ops.coverage_gaps where {where}"
             " and (%(statuses)s::text[] is null or status = any(%(statuses)s))"
             " order by dataset, exchange, symbol, timeframe, gap_start",
-            {
-                "dataset": dataset,
-                "exchange": exchange,
-                "symbol": symbol,
-                "timeframe": timeframe,
-                "start": window.start if window else None,
-                "end": window.end if window else None,
-                "statuses": list(statuses) if statuses is not None else None,
-            },
+            parameters | {"statuses": list(statuses) if statuses is not None else None},
         ).fetchall()
-    return [Gap(**row) for row in rows]
 
 
 def markets_covered(connection: psycopg.Connection) -> list[_Market]:

@@ -8,8 +8,8 @@ from datetime import datetime
 import psycopg
 from psycopg.rows import class_row
 
-from marketlake.instants import Window
 from marketlake.ledger.loads import Disagreement
+from marketlake.ledger.market_filter import MarketFilter
 
 
 @dataclass(frozen=True)
@@ -20,30 +20,13 @@ class FoundDisagreement(Disagreement):
     found_at: datetime
 
 
-def disagreements_of(
-    connection: psycopg.Connection,
-    *,
-    dataset: str | None = None,
-    exchange: str | None = None,
-    symbol: str | None = None,
-    timeframe: str | None = None,
-    window: Window | None = None,
-) -> list[FoundDisagreement]:
-    """Return the disagreements whose key lies in the window, filtered by what is named, by market and time."""
+def disagreements_of(connection: psycopg.Connection, wanted: MarketFilter | None = None) -> list[FoundDisagreement]:
+    """Return the disagreements of the wanted markets whose key lies in the window, by market and time."""
+    where, parameters = (wanted or MarketFilter()).sql(start="key_at")
     with connection.cursor(row_factory=class_row(FoundDisagreement)) as cursor:
         return cursor.execute(
             "select dataset, exchange, symbol, timeframe, key_at, field, source, value, other_source, other_value,"
-            " chosen_source, load_id, found_at from ops.source_disagreements"
-            " where dataset = coalesce(%(dataset)s, dataset) and exchange = coalesce(%(exchange)s, exchange)"
-            " and symbol = coalesce(%(symbol)s, symbol) and timeframe = coalesce(%(timeframe)s, timeframe)"
-            " and (%(start)s::timestamptz is null or (key_at >= %(start)s and key_at < %(end)s))"
+            f" chosen_source, load_id, found_at from ops.source_disagreements where {where}"
             " order by dataset, exchange, symbol, timeframe, key_at, field, source, value, other_source, other_value",
-            {
-                "dataset": dataset,
-                "exchange": exchange,
-                "symbol": symbol,
-                "timeframe": timeframe,
-                "start": window.start if window else None,
-                "end": window.end if window else None,
-            },
+            parameters,
         ).fetchall()

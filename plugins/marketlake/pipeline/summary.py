@@ -7,12 +7,12 @@ from typing import Any
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from marketlake.ledger import lake_market, steps_of
+from marketlake.ledger import MarketFilter, lake_market, steps_of
 from marketlake.pipeline.call import StepCall
 from marketlake.pipeline.damaged import damage_document, damages
 from marketlake.pipeline.fetching import chosen_series
 from marketlake.pipeline.loading import verdicts_of_run
-from marketlake.quality.coverage_report import MarketCoverage, MarketFilter, coverage_report
+from marketlake.quality.coverage_report import MarketCoverage, coverage_report
 
 _COUNTED = (
     ("Postgres bronze", "bronze", "ohlcv"),
@@ -40,7 +40,7 @@ def summary(call: StepCall, *, with_contents: bool = True) -> dict[str, Any]:
 
     Without contents the rows of each layer and the newest values are left out: to count them is to read all there is.
     """
-    markets = coverage_report(call.connection, MarketFilter(), call.run.window)
+    markets = coverage_report(call.connection, MarketFilter(window=call.run.window))
     days = _day_sums(call)
     return {
         "run_id": call.run.run_id,

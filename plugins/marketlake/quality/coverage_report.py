@@ -9,26 +9,11 @@ from datetime import datetime
 import psycopg
 
 from marketlake.instants import Window
-from marketlake.ledger import Tile, coverage_of, high_watermark, markets_covered
+from marketlake.ledger import MarketFilter, Tile, coverage_of, high_watermark, markets_covered
 from marketlake.timeframes import TIMEFRAMES, grid_count
 
 # States of a range that is not there for a reason that lies outside anybody's reach, and counts as no hole.
 _NOT_EXPECTED = ("not_listed", "no_trades")
-
-
-@dataclass(frozen=True)
-class MarketFilter:
-    """Which markets to report; None means all."""
-
-    dataset: str | None = None
-    exchange: str | None = None
-    symbol: str | None = None
-    timeframe: str | None = None
-
-    def fits(self, market: tuple[str, str, str, str]) -> bool:
-        """Whether the market (dataset, exchange, symbol, timeframe) is wanted."""
-        wanted = (self.dataset, self.exchange, self.symbol, self.timeframe)
-        return all(want is None or want == have for want, have in zip(wanted, market, strict=True))
 
 
 @dataclass(frozen=True)
@@ -68,11 +53,12 @@ class MarketCoverage:
     holes: tuple[Hole, ...]
 
 
-def coverage_report(
-    connection: psycopg.Connection, wanted: MarketFilter, window: Window | None = None
-) -> list[MarketCoverage]:
+def coverage_report(connection: psycopg.Connection, wanted: MarketFilter | None = None) -> list[MarketCoverage]:
     """Return the coverage of the wanted markets, those never asked for inside the window left out."""
-    found = (_market(connection, market, window) for market in markets_covered(connection) if wanted.fits(market))
+    wanted = wanted or MarketFilter()
+    found = (
+        _market(connection, market, wanted.window) for market in markets_covered(connection) if wanted.fits(market)
+    )
     return sorted((market for market in found if market is not None), key=_place)
 
 

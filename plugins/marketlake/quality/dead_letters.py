@@ -10,10 +10,9 @@ import pyarrow as pa
 
 from marketlake.datasets import DATASETS, Dataset
 from marketlake.errors import UnknownNameError, one_of
-from marketlake.instants import Window
 from marketlake.lake.files import files_of, open_table, table_names
 from marketlake.lake.sql import dataset_of_files
-from marketlake.quality.coverage_report import MarketFilter
+from marketlake.ledger import MarketFilter
 
 _SHOWN = (
     "reject_id", "dataset", "exchange", "symbol", "timeframe", "time", "dlq_reasons", "error", "raw_payload",
@@ -23,11 +22,10 @@ _SHOWN = (
 
 @dataclass(frozen=True)
 class DeadLetterFilter:
-    """Which rows to list; None means all. `window` is about the row's own time; rows without one always fit."""
+    """Which rows to list; None means all. The window is about the row's own time; rows without one always fit."""
 
     market: MarketFilter = field(default_factory=MarketFilter)
     reason: str | None = None
-    window: Window | None = None
     run_id: str | None = None
     limit: int | None = None
 
@@ -104,17 +102,17 @@ def _rows(root: str, dataset: Dataset, wanted: DeadLetterFilter, load_ids: set[s
 
 def _tests(dataset: Dataset, wanted: DeadLetterFilter, shown: dict[str, str], time: str) -> tuple[list[str], list[Any]]:
     tests, parameters = ["true"], list[Any]()
-    market = wanted.market
-    for column, value in (("exchange", market.exchange), ("symbol", market.symbol), ("timeframe", market.timeframe)):
-        if value is not None:
+    window = wanted.market.window
+    for column, value in wanted.market.named().items():
+        if column != "dataset":
             tests.append(f"{shown.get(column, column)} = ?")
             parameters.append(value)
     if wanted.reason is not None:
         tests.append("list_contains(dlq_reasons, ?)")
         parameters.append(wanted.reason)
-    if wanted.window is not None and time != "null":
+    if window is not None and time != "null":
         tests.append(f"({time} is null or ({time} >= ? and {time} < ?))")
-        parameters += [wanted.window.start, wanted.window.end]
+        parameters += [window.start, window.end]
     return tests, parameters
 
 

@@ -11,6 +11,7 @@ import pytest
 from marketlake.instants import parse_instant
 from marketlake.ledger import (
     Fact,
+    MarketFilter,
     connect,
     count_events,
     coverage_of,
@@ -232,9 +233,9 @@ def test_gaps_can_be_asked_for_by_market_and_window(connection: psycopg.Connecti
     holed(connection, "l2", NOW, timeframe="4h")
 
     assert [gap.timeframe for gap in gaps(connection)] == ["1h", "4h"]
-    assert [gap.missing_count for gap in gaps(connection, timeframe="4h")] == [6]
-    assert gaps(connection, window=span("2025-02-01", "2025-02-02")) == []
-    assert gaps(connection, symbol="ETH/USDT") == []
+    assert [gap.missing_count for gap in gaps(connection, MarketFilter(timeframe="4h"))] == [6]
+    assert gaps(connection, MarketFilter(window=span("2025-02-01", "2025-02-02"))) == []
+    assert gaps(connection, MarketFilter(symbol="ETH/USDT")) == []
 
 
 def test_the_quality_log_counts_gaps_found_and_filled_once(connection: psycopg.Connection) -> None:
@@ -256,4 +257,4 @@ def test_thousands_of_holes_in_one_answer_are_stored_in_seconds(connection: psyc
 
     load(connection, "l1", window=(start.isoformat(), end), answered=answered, timeframe="1m")
 
-    assert len(gaps(connection, timeframe="1m")) == 5000
+    assert len(gaps(connection, MarketFilter(timeframe="1m"))) == 5000

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -17,6 +19,7 @@ from marketlake.ledger import (
     Disagreement,
     LoadedArchive,
     LoadRecord,
+    MarketFilter,
     MarketVerdict,
     agreements_of,
     answered_windows,
@@ -46,6 +49,7 @@ from marketlake.ledger import (
     verdicts_of,
     wait_again,
 )
+from marketlake.ledger.disagreements import disagreements_of
 from tests.integration.ledger.rows import NOW, load, make_answer, make_manifest, registered, span
 
 WINDOW = span("2025-01-01", "2025-01-02")
@@ -170,6 +174,18 @@ def test_an_unchanged_disagreement_is_one_row_whichever_load_finds_it(connection
 
     rows = connection.execute("select field, value, other_value, load_id from ops.source_disagreements").fetchall()
     assert rows == [("close", "105.1", "105.2", "l1")]
+
+
+def test_disagreements_are_asked_for_by_market_and_by_the_instant_of_their_key(connection: psycopg.Connection) -> None:
+    item = Disagreement(*BTC, WINDOW.start, "close", "archive", "105.1", "rest", "105.2", "archive")
+    load(connection, "l1", disagreements=(item, replace(item, symbol="ETH/USDT", key_at=WINDOW.end)))
+
+    def found(**named: Any) -> list[str]:
+        return [each.symbol for each in disagreements_of(connection, MarketFilter(**named))]
+
+    assert found() == ["BTC/USDT", "ETH/USDT"]
+    assert found(symbol="ETH/USDT", timeframe="1h") == ["ETH/USDT"]
+    assert found(window=WINDOW) == ["BTC/USDT"]
 
 
 def test_agreements_keep_the_latest_instant_of_each_range(connection: psycopg.Connection) -> None:

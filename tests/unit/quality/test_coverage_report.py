@@ -2,7 +2,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from marketlake.instants import Window
 from marketlake.ledger import Tile
-from marketlake.quality.coverage_report import MarketFilter, holes_of
+from marketlake.quality.coverage_report import holes_of
 
 START = datetime(2025, 3, 1, tzinfo=UTC)
 
@@ -32,10 +32,3 @@ def test_what_cannot_be_there_is_no_hole():
 
 def test_holes_of_events_have_no_count():
     assert holes_of([tile(0, 60, "failed")], "")[0].missing is None
-
-
-def test_a_filter_leaves_out_what_it_does_not_name():
-    market = ("ohlcv", "binance", "BTC/USDT", "1m")
-    assert MarketFilter().fits(market)
-    assert MarketFilter(symbol="BTC/USDT", timeframe="1m").fits(market)
-    assert not MarketFilter(dataset="funding_rates").fits(market)
