@@ -88,24 +88,3 @@
         limit 1
     ) as following
 {% endmacro %}
-
-{#- Pre-hook of a mart: take away the days that it computes again. -#}
-{% macro delete_changed_market_days() %}
-    {% if is_incremental() %}
-    delete from {{ this }} as mart
-    using ({{ changed_market_days() }}) as changed
-    where mart.exchange = changed.exchange
-        and mart.symbol = changed.symbol
-        and mart.market_date = changed.market_date
-    {% endif %}
-{% endmacro %}
-
-{% macro delete_changed_regime_days() %}
-    {% if is_incremental() %}
-    delete from {{ this }} as mart
-    using ({{ changed_regime_days() }}) as changed
-    where mart.symbol = changed.symbol
-        and mart.timeframe = changed.timeframe
-        and mart.stats_date = changed.stats_date
-    {% endif %}
-{% endmacro %}

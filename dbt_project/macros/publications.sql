@@ -41,6 +41,24 @@
     {% if is_incremental() and not takes_changes() %}delete from {{ this }}{% endif %}
 {% endmacro %}
 
+{#-
+    Pre-hook: take away the rows that the model computes again, those whose `key` is in the query `changed`. Where that
+    has ranges, `[starts_at, ends_at)`, the row's `time` lies in one of its key.
+-#}
+{% macro delete_changed(changed, key, time=none) %}
+    {% if takes_changes() %}
+    delete from {{ this }} as held
+    using ({{ changed }}) as changed
+    where {% for column in key -%}
+        {{ 'and ' if not loop.first }}held.{{ column }} = changed.{{ column }}
+        {% endfor %}
+        {%- if time -%}
+        and held.{{ time }} >= changed.starts_at
+        and held.{{ time }} < changed.ends_at
+        {%- endif %}
+    {% endif %}
+{% endmacro %}
+
 {#- Post-hook: the model now holds every publication up to the pinned one. -#}
 {% macro remember_progress() %}
     insert into {{ source('ops', 'model_progress') }} as progress (model, publication_id, updated_at)

@@ -120,19 +120,6 @@ $check$
     {% endif %}
 {% endmacro %}
 
-{#- Pre-hook of market_data_resampled: take away the candles that it computes again. -#}
-{% macro delete_resampled_slots() %}
-    {% if takes_changes() %}
-    delete from {{ this }} as resampled
-    using ({{ resampled_slots() }}) as slots
-    where resampled.exchange = slots.exchange
-        and resampled.symbol = slots.symbol
-        and resampled.timeframe = slots.timeframe
-        and resampled.open_time >= slots.starts_at
-        and resampled.open_time < slots.ends_at
-    {% endif %}
-{% endmacro %}
-
 {#- A sum with an unknown part is unknown. -#}
 {% macro known_sum(value) -%}
     case when count({{ value }}) = count(*) then sum({{ value }}) end

@@ -5,7 +5,7 @@
         on_schema_change='fail',
         pre_hook=[
             "{{ read_one_snapshot() }}",
-            "{{ delete_changed_regime_days() }}",
+            "{{ delete_changed(changed_regime_days(), ['symbol', 'timeframe', 'stats_date']) }}",
         ],
         post_hook="{{ remember_progress() }}",
     )

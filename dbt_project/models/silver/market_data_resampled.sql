@@ -8,7 +8,7 @@
             "{{ read_one_snapshot() }}",
             "{{ check_resampling() }}",
             "{{ forget_rows() }}",
-            "{{ delete_resampled_slots() }}",
+            "{{ delete_changed(resampled_slots(), ['exchange', 'symbol', 'timeframe'], 'open_time') }}",
         ],
         post_hook="{{ remember_progress() }}",
     )
