@@ -32,17 +32,7 @@ indicators as (
 
 differing as (
 
-    (
-        select * from candles
-        except
-        select * from indicators
-    )
-    union all
-    (
-        select * from indicators
-        except
-        select * from candles
-    )
+    {{ difference('candles', 'indicators') }}
 
 )
 

@@ -74,17 +74,7 @@ resampled as (
 
 differing as (
 
-    (
-        select * from expected
-        except
-        select * from resampled
-    )
-    union all
-    (
-        select * from resampled
-        except
-        select * from expected
-    )
+    {{ difference('expected', 'resampled') }}
 
 )
 

@@ -39,17 +39,7 @@ mart as (
 
 differing as (
 
-    (
-        select * from silver
-        except
-        select * from mart
-    )
-    union all
-    (
-        select * from mart
-        except
-        select * from silver
-    )
+    {{ difference('silver', 'mart') }}
 
 )
 
