@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from marketlake.errors import UsageError
-from tests.parts import Part, read_results, share_out
+from tests.parts import SECONDS, Part, read_results, share_out
 from tests.subprocesses import with_library
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -87,6 +87,10 @@ def test_units_are_shared_out_by_their_seconds_and_always_alike() -> None:
     assert parts == share_out([kills, *seeds[::-1]], 3)
     beside = sum(parts[seed] == parts[kills] for seed in seeds)
     assert 0 < beside + 30 < sum(parts[seed] != parts[kills] for seed in seeds) / 2
+
+
+def test_seconds_are_claimed_of_modules_that_there_are() -> None:
+    assert [name for name in SECONDS if not (REPOSITORY / name).is_file()] == []
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "2", "a/b", ""])
