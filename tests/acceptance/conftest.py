@@ -11,7 +11,7 @@ import pytest
 from marketlake.embedded_postgres import PostgresAddress
 from marketlake.sandbox import RecordedMarket, Sandbox, SyntheticMarket
 from tests.databases import environment_of, fresh_database
-from tests.spark.conftest import spark  # noqa: F401  # the session of the Spark tests, for proofs in this process
+from tests.spark.conftest import lake, spark  # noqa: F401 - fixtures for proofs that load in their own session
 from tests.world import World, world_of
 
 AFTER_THE_RECORDINGS = "2026-05-02T00:00:00Z"

@@ -20,7 +20,6 @@ from marketlake.datasets import SOURCE_PRECEDENCE
 from marketlake.instants import Window
 from marketlake.lake import Lake
 from tests.landed import ETH, Landing, at, kline, zip_of
-from tests.spark.conftest import lake, spark  # noqa: F401  # one session for all who load by themselves
 from tests.spark.lake import SparkLake
 
 pytestmark = [pytest.mark.spark]
@@ -136,7 +135,7 @@ def land(landing: Landing, answer: Asked, folder: Path) -> None:
     landing.archive(path, run, market=ETH, received_at=received_at, reason="force")
 
 
-def load_all(lake: SparkLake, answers: list[Asked], *, loads: int, at_once: int, folder: Path) -> list[datetime]:  # noqa: F811
+def load_all(lake: SparkLake, answers: list[Asked], *, loads: int, at_once: int, folder: Path) -> list[datetime]:
     """Load everything by the real load, several manifests in each pass, and return each load's `known_at`."""
     known = list[datetime]()
     for start in range(0, loads, at_once):
@@ -177,7 +176,7 @@ def expected(log: list[Seen], loads: int) -> dict[datetime, Decimal]:
     ],
     ids=["a few days", "a year"],
 )
-def test_every_as_of_read_equals_the_log_of_observations(lake: SparkLake, tmp_path: Path, story: Story) -> None:  # noqa: F811
+def test_every_as_of_read_equals_the_log_of_observations(lake: SparkLake, tmp_path: Path, story: Story) -> None:
     answers = list(story.asked())
     log = observations(answers)
 

@@ -8,9 +8,13 @@ Examples:
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from marketlake.cli.market_arguments import add_market_arguments, open_ledger
 from marketlake.cli.output import Output, share
+
+if TYPE_CHECKING:
+    from marketlake.quality.coverage_report import MarketCoverage
 
 _MOST_HOLES = 40
 
@@ -31,7 +35,7 @@ def execute(arguments: argparse.Namespace, out: Output) -> int:
     return 0
 
 
-def show_markets(out: Output, markets: list) -> None:  # type: ignore[type-arg]
+def show_markets(out: Output, markets: list[MarketCoverage]) -> None:
     """Print the markets and the holes that a person should know of."""
     if not markets:
         out.say("nothing was ever asked for here; load something with `marketlake run`")

@@ -125,9 +125,12 @@ def typed(kind: type[_T], value: Any) -> _T:
         DataError: it is none; the text names what does not fit.
     """
     try:
-        return _typed(kind, value)  # type: ignore[no-any-return]
+        made = _typed(kind, value)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"an entry of the ledger is no {kind.__name__}: {error}") from None
+    if not isinstance(made, kind):
+        raise DataError(f"an entry of the ledger is no {kind.__name__}; it was {value!r}")
+    return made
 
 
 def _typed(kind: Any, value: Any) -> Any:

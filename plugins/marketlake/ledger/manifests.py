@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -200,6 +200,8 @@ def answered_windows(
     return sorted(Window(start, end) for start, end in rows)
 
 
-def _rows(connection: psycopg.Connection, where: str, parameters: object) -> list[ManifestRow]:
+def _rows(
+    connection: psycopg.Connection, where: str, parameters: Sequence[object] | Mapping[str, object]
+) -> list[ManifestRow]:
     with connection.cursor(row_factory=class_row(ManifestRow)) as cursor:
-        return cursor.execute(_SELECT + where, parameters).fetchall()  # type: ignore[call-overload, no-any-return]
+        return cursor.execute(_SELECT + where, parameters).fetchall()

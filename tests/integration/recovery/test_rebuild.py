@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.integration.recovery.story import MARKET, START, Story, hours
 from tests.ledgers import ledger_content
 
 
-def rebuilt(story: Story, **options: bool) -> dict[str, object]:
+def rebuilt(story: Story, **options: bool) -> dict[str, Any]:
     return vars(rebuild(story.settings, story.connection, **options))
 
 
@@ -84,7 +85,7 @@ def test_a_manifest_whose_entry_is_damaged_waits_for_its_load(story: Story, dama
 
     assert [state_of(story, number) for number in (1, 2, 3, 4)] == ["loaded", "waiting", "loaded", "refused"]
     assert done["waiting"] == 1
-    assert len(done["damaged"]) == (0 if damage == "gone" else 1)  # type: ignore[arg-type]
+    assert len(done["damaged"]) == (0 if damage == "gone" else 1)
 
 
 def test_a_manifest_that_cannot_be_read_keeps_what_its_entries_say(story: Story) -> None:

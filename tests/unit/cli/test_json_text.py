@@ -18,7 +18,7 @@ AT = datetime(2025, 1, 31, 6, tzinfo=UTC)
         (Decimal("1E+3"), "1000"),
         (Decimal("100.000000000000"), "100"),
         (AT, "2025-01-31T06:00:00Z"),
-        (datetime(2025, 1, 31, 6), "2025-01-31T06:00:00"),  # noqa: DTZ001
+        (datetime(2025, 1, 31, 6), "2025-01-31T06:00:00"),  # noqa: DTZ001 - a naive datetime is the case under test
         (date(2025, 1, 31), "2025-01-31"),
         (timedelta(seconds=90), 90.0),
         (float("nan"), None),

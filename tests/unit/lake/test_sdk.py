@@ -179,7 +179,7 @@ def test_reversed_ranges_and_naive_instants_are_refused(root):
     with pytest.raises(WindowError, match="start must be before end"):
         Lake(root).candles("BTC/USDT", "1m", "2025-02-01", "2025-01-01")
     with pytest.raises(UsageError, match="zone-aware"):
-        Lake(root).candles("BTC/USDT", "1m", datetime(2025, 1, 1))  # noqa: DTZ001
+        Lake(root).candles("BTC/USDT", "1m", datetime(2025, 1, 1))  # noqa: DTZ001 - a naive datetime is the case under test
 
 
 def test_a_lake_is_opened_from_its_settings(root, tmp_path, monkeypatch):

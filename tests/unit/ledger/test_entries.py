@@ -34,3 +34,5 @@ def test_what_was_told_comes_back_the_same(told):
 def test_what_fits_no_record_is_named():
     with pytest.raises(DataError, match="an entry of the ledger is no Fact: .*colour"):
         typed(Fact, plain(FACT) | {"colour": "red"})
+    with pytest.raises(DataError, match="an entry of the ledger is no Fact; it was None"):
+        typed(Fact, None)
