@@ -15,15 +15,16 @@ from typing import Any
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 
 import great_expectations as gx
-from great_expectations.checkpoint.actions import UpdateDataDocsAction
 from great_expectations.core.run_identifier import RunIdentifier
 from great_expectations.data_context.types.base import (
     DataContextConfig,
     InMemoryStoreBackendDefaults,
     ProgressBarsConfig,
 )
+from great_expectations.data_context.types.resource_identifiers import ExpectationSuiteIdentifier
 from pyspark.sql import DataFrame
 
+from expectations.suites import SUITES, suite_named
 from marketlake.errors import DataError
 from marketlake.settings import Settings
 
@@ -86,6 +87,8 @@ def run_suite(
 ) -> SuiteOutcome:
     """Return what the suite finds in the frame; the result is kept for 30 days as JSON and as a page.
 
+    Beside it the data docs show what every suite expects.
+
     Raises:
         DataError: an expectation could not be computed, or gave no result.
     """
@@ -100,18 +103,27 @@ def run_suite(
     checkpoint = gx.Checkpoint(
         name=name,
         validation_definitions=[context.validation_definitions.add(definition)],
-        actions=[UpdateDataDocsAction(name="docs", site_names=[SITE])],
         result_format={"result_format": "SUMMARY", "partial_unexpected_count": SAMPLE_VALUES},
     )
     result = context.checkpoints.add(checkpoint).run(
         batch_parameters={"dataframe": frame}, run_id=RunIdentifier(run_name=name)
     )
+    _build_docs(context, suite, list(result.run_results), settings)
     outcomes = tuple(_outcome(item, row_count) for run in result.run_results.values() for item in run.results)
     if len(outcomes) < len(suite.expectations):
         raise MissingResultsError(
             f"suite {suite.name}: {len(outcomes)} results for {len(suite.expectations)} expectations"
         )
     return SuiteOutcome(suite.name, row_count, outcomes, docs_folder(settings) / "index.html")
+
+
+def _build_docs(context: Any, judged: gx.ExpectationSuite, results: list[Any], settings: Settings) -> None:
+    """Write the pages of these results and of every suite; of a suite that the context lacks, GX deletes the page."""
+    names = {*SUITES, judged.name}
+    for name in names - {judged.name}:
+        context.suites.add(suite_named(name, settings.quality))
+    pages = [*results, *(ExpectationSuiteIdentifier(name=name) for name in sorted(names))]
+    context.build_data_docs(site_names=[SITE], resource_identifiers=pages)
 
 
 def _outcome(item: Any, row_count: int) -> Outcome:

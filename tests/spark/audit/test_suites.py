@@ -15,7 +15,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from expectations.row_rules import failure_columns
-from expectations.suites import suite_named
+from expectations.suites import SUITES, suite_named
 from marketlake.datasets import FUNDING_RATES, OHLCV
 from marketlake.errors import DataError, UnknownNameError
 from marketlake.rules import rules_for
@@ -127,6 +127,7 @@ def test_data_docs_show_counts_and_few_samples_and_go_after_thirty_days(
     assert outcome.docs.is_file()
     assert "ohlcv-abc" in str(page)
     assert "market_data_quality" in page.read_text()
+    assert {path.stem for path in (docs_folder(settings) / "expectations").glob("*.html")} == {*SUITES}
     [stored] = results_folder(settings).rglob("*.json")
     results = {item["expectation_config"]["description"]: item for item in json.loads(stored.read_text())["results"]}
     distinct = results["observations_are_distinct"]
