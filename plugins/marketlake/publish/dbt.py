@@ -33,7 +33,7 @@ from marketlake.ledger.builds import DEAD_AFTER_SECONDS
 from marketlake.publish.bronze_tables import ensure_bronze_tables
 from marketlake.publish.dbt_process import PROJECT, DbtResult, dbt_folder, run_dbt
 from marketlake.publish.dbt_test_page import write_test_page
-from marketlake.publish.gold import merge_marts
+from marketlake.publish.gold import drop_removed_marts, merge_marts
 from marketlake.rules import CONFORM_COLUMNS, FUNDING_RULES, OHLCV_RULES, Dialect, render
 from marketlake.settings import Settings
 
@@ -110,14 +110,16 @@ def dbt_test(connection: psycopg.Connection, settings: Settings, *, run_id: str)
 
 
 def merge_gold(connection: psycopg.Connection, settings: Settings, *, run_id: str) -> dict[str, Any]:
-    """Merge the tested marts into `gold` and close the build, in one transaction."""
+    """Merge the tested marts into `gold` and close the build, in one transaction; name marts that are built no more."""
 
     def merge(build: Build) -> dict[str, Any]:
         with connection.transaction(), connection.cursor() as cursor:
+            removed = drop_removed_marts(cursor, _project_marts())
             merged = merge_marts(cursor)
             crash_point("build.in_merge")
             close_build(cursor, build.build_id, "merged")
-        return {f"{mart}_{what}": count for mart, counts in merged.items() for what, count in counts.items()}
+        counted = {f"{mart}_{what}": count for mart, counts in merged.items() for what, count in counts.items()}
+        return counted | ({"no_longer_built": removed} if removed else {})
 
     return _in_build(
         connection, settings, run_id, "merge_gold", merge, before=(dbt_staging, dbt_marts, dbt_test), ends=True
@@ -149,6 +151,10 @@ def write_docs(settings: Settings) -> str:
     aside.write_bytes((dbt_folder(settings) / "docs" / "static_index.html").read_bytes())
     aside.replace(page)
     return str(page)
+
+
+def _project_marts() -> set[str]:
+    return {path.stem for path in (PROJECT / "models" / "gold").rglob("*.sql")}
 
 
 def _in_build(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Collection
 from typing import Any
 
 import psycopg
@@ -11,6 +13,7 @@ from marketlake.errors import DataError
 
 # Says when a row last changed, so it is no change by itself.
 _STAMPS = ("refreshed_at",)
+_LOG = logging.getLogger(__name__)
 
 
 def merge_marts(cursor: psycopg.Cursor[Any]) -> dict[str, dict[str, int]]:
@@ -22,13 +25,38 @@ def merge_marts(cursor: psycopg.Cursor[Any]) -> dict[str, dict[str, int]]:
     Raises:
         DataError: a mart must be made anew and others' views depend on it.
     """
-    return {mart: _merge(cursor, mart) for mart in _marts(cursor)}
+    return {mart: _merge(cursor, mart) for mart in _marts(cursor, "gold_build")}
 
 
-def _marts(cursor: psycopg.Cursor[Any]) -> list[str]:
+def drop_removed_marts(cursor: psycopg.Cursor[Any], project: Collection[str]) -> list[str]:
+    """Drop from `gold_build` the marts that the project no longer has, and return those that `gold` still holds.
+
+    Nobody builds them, but somebody may read them: in `gold` they stay with their last rows, and a warning says so.
+    """
+    for mart in _marts(cursor, "gold_build"):
+        if mart not in project:
+            _drop_built(cursor, mart)
+    held = [mart for mart in _marts(cursor, "gold") if mart not in project]
+    for mart in held:
+        _LOG.warning("gold.%s keeps its last rows, but is no longer built; drop it when nobody reads it", mart)
+    return held
+
+
+def _drop_built(cursor: psycopg.Cursor[Any], mart: str) -> None:
+    try:
+        with cursor.connection.transaction():
+            cursor.execute(sql.SQL("drop table {}").format(sql.Identifier("gold_build", mart)))
+    except psycopg.errors.DependentObjectsStillExist as error:
+        _LOG.warning("gold_build.%s is no longer built, but others depend on it: %s", mart, error.diag.message_detail)
+    else:
+        _LOG.warning("gold_build.%s is dropped: the dbt project has no such mart any more", mart)
+
+
+def _marts(cursor: psycopg.Cursor[Any], schema: str) -> list[str]:
     rows = cursor.execute(
-        "select table_name from information_schema.tables where table_schema = 'gold_build'"
-        " and table_type = 'BASE TABLE' and table_name like 'mart\\_%%' order by table_name"
+        "select table_name from information_schema.tables where table_schema = %s"
+        " and table_type = 'BASE TABLE' and table_name like 'mart\\_%%' order by table_name",
+        [schema],
     ).fetchall()
     return [str(name) for (name,) in rows]
 

@@ -121,18 +121,33 @@ def test_a_build_waits_for_another_one_that_is_alive_and_does_nothing_where_that
 
 
 def test_a_task_that_fails_closes_its_build_whatever_failed(queue: Shelf) -> None:
-    queue.connection.execute("create table gold_build.mart_without_key (a int)")
+    queue.connection.execute("create table gold_build.mart_market_daily (a int)")
     opened(queue, RUN)
     with pytest.raises(RuntimeError, match="declares no primary key"):
         merge_gold(queue.connection, queue.settings, run_id=RUN)
     assert state_of(queue, RUN) == "failed"
 
 
+def test_a_mart_that_the_project_no_longer_has_is_dropped_where_it_was_built_and_stays_in_gold(queue: Shelf) -> None:
+    for schema in ("gold", "gold_build"):
+        queue.connection.execute(f"create table {schema}.mart_removed as select 1 as a".encode())
+    queue.connection.execute("create table gold_build.mart_market_daily (a int primary key, b int)")
+    opened(queue, RUN)
+
+    merged = merge_gold(queue.connection, queue.settings, run_id=RUN)
+
+    assert merged == {
+        "mart_market_daily_rows_written": 0, "mart_market_daily_rows_deleted": 0, "no_longer_built": ["mart_removed"],
+    }  # fmt: skip
+    assert queue.rows("select to_regclass('gold_build.mart_removed')::text") == [(None,)]
+    assert queue.rows("select a from gold.mart_removed") == [(1,)]
+
+
 def test_a_task_that_lost_its_build_while_it_worked_leaves_the_others_open(queue: Shelf) -> None:
-    queue.connection.execute("create table gold_build.mart_slow (a int primary key, b int)")
+    queue.connection.execute("create table gold_build.mart_market_daily (a int primary key, b int)")
     build = opened(queue, RUN)
     with connect(queue.settings) as other, other.transaction():
-        other.execute("lock table gold_build.mart_slow in access exclusive mode")
+        other.execute("lock table gold_build.mart_market_daily in access exclusive mode")
         error: list[BaseException] = []
         thread = threading.Thread(target=lambda: error.append(failure_of_merge(queue)))
         thread.start()
@@ -144,7 +159,7 @@ def test_a_task_that_lost_its_build_while_it_worked_leaves_the_others_open(queue
     thread.join(20)
     assert isinstance(error[0], BuildLostError)
     assert (state_of(queue, RUN), state_of(queue, OTHER)) == ("taken_over", "open")
-    assert queue.rows("select to_regclass('gold.mart_slow')::text") == [(None,)]
+    assert queue.rows("select to_regclass('gold.mart_market_daily')::text") == [(None,)]
     assert build.run_id == RUN
 
 
