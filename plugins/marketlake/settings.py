@@ -111,7 +111,9 @@ class Symbols(Section):
 class Exchange(Section):
     """One exchange: where it is, what is kept of it, how hard it may be asked.
 
-    `coinm_rest_url`, `ws_url`, `priority` and `fallback_enabled` are read by parts that are not there yet.
+    `coinm_rest_url`, `ws_url` and `fallback_enabled` are read by parts that are not there yet. `priority`, 1 for the
+    best, is read by nothing: while one exchange delivers, a candle has one candidate. Of several, silver takes the
+    first in the list of the quote asset, `exchange_priority` in `dbt_project.yml` (ING-19).
     """
 
     enabled: bool = True
