@@ -13,12 +13,17 @@ from pathlib import Path
 import pytest
 
 from marketlake.errors import SetupError
+from marketlake.exchanges.binance.client import Client
+from marketlake.exchanges.budget import LocalBudget
 from marketlake.exchanges.failures import MarketRefusedError, RequestFailedError, SourceClosedError, UnreadableBodyError
+from marketlake.exchanges.http import Requester, http_client
 from marketlake.exchanges.protocol import Page, Response
 from marketlake.fetch.rest_tasks import REQUESTS_IN_FLIGHT, RestSource, fetch_rest, landed_answer
-from marketlake.instants import OffsetClock, Window, parse_instant, to_epoch_ms
+from marketlake.instants import OffsetClock, Window, format_instant, parse_instant, to_epoch_ms
 from marketlake.landing import LandingArea, segment_lines
 from marketlake.landing.area import file_digest
+from marketlake.sandbox import Sandbox, SyntheticMarket
+from marketlake.settings import Exchange
 from marketlake.timeframes import grid
 from marketlake.work import Answer, FetchTask, Market
 
@@ -61,7 +66,7 @@ class HourlyExchange:
         return Page(response, len(opened), opened[-1] + HOUR if opened else None)
 
 
-def source(folder: Path, client: HourlyExchange) -> RestSource:
+def source(folder: Path, client: HourlyExchange | Client) -> RestSource:
     return RestSource(client, LandingArea(folder), OffsetClock(), "run", timedelta(0))  # type: ignore[arg-type]
 
 
@@ -116,6 +121,25 @@ def test_a_server_that_ignores_the_start_fails_the_task_and_is_not_asked_for_eve
     assert answer.status == "failed"
     assert "ignores startTime" in (answer.error or "")
     assert len(client.asked) == 2
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_hole_up_to_the_end_of_a_window_is_an_answer_where_pages_begin_before_their_start(
+    tmp_path: Path, rows: int
+) -> None:
+    hole = Window(START + HOUR * 20, START + HOUR * 24)
+    with Sandbox(SyntheticMarket(7), clock="2025-01-03T00:00:00Z") as sandbox, http_client(timeout_seconds=5) as http:
+        sandbox.faults.add("gaps", symbol="BTCUSDT", start=format_instant(hole.start), end=format_instant(hole.end))
+        sandbox.faults.add("page_overlap", rows=rows)
+        requester = Requester(http, exchange="binance", scopes=("spot",), budget=LocalBudget(), clock=OffsetClock())
+        where = source(tmp_path, Client(Exchange(rest_url=sandbox.url), requester))
+        answers = run(where, task(hours=24), replace(task(task_id="hole"), window=hole))
+
+    assert [(one.status, one.window) for one in answers["t"]] == [("answered", hours(0, 24))]
+    assert [(one.status, one.window) for one in answers["hole"]] == [("answered", hole)]
+    assert {hour for hour in instants(where, answers["t"][0]) if hour >= to_epoch_ms(START)} == {
+        to_epoch_ms(START + HOUR * hour) for hour in range(20)
+    }
 
 
 def test_a_refused_market_is_asked_no_more_while_the_others_go_on(tmp_path: Path) -> None:

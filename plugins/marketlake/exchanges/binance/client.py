@@ -36,6 +36,8 @@ _USUAL_FUNDING_INTERVAL = timedelta(hours=8)
 # How many trades come is not known before: ranges of this length are asked for side by side, each page by page.
 _TRADES_RANGE = timedelta(minutes=10)
 _MILLISECOND = timedelta(milliseconds=1)
+# Asked for at least: fewer cost no less, and a page that is not full ends where it ends.
+_FEW_ROWS = 99
 # An event is stamped around the minute that it belongs to, rarely before it; a whole minute's own may be that early.
 EARLY_FUNDING = timedelta(minutes=1)
 
@@ -119,7 +121,7 @@ class Client:
         names = {"symbol": market.exchange_symbol}
         if dataset == "ohlcv":
             names["interval"] = timeframe
-            rows = max(1, min(rows, grid_count(window, timeframe)))
+            rows = max(_FEW_ROWS, min(rows, grid_count(window, timeframe)))
         start = window.start
         if dataset == "funding_rates" and floor_instant(start, EARLY_FUNDING) == start:
             start -= EARLY_FUNDING
@@ -138,15 +140,14 @@ class Client:
             source_ref=f"{endpoint.path}?" + "&".join(f"{key}={value}" for key, value in names.items()),
             read=_read_list,
         )
-        if dataset == "ohlcv":
-            following = _after_last(response.body, 0, window, timeframe_length(timeframe))
-        elif dataset == "trades":
-            return _page_by_id(response, window, is_full=len(response.body) >= rows)
-        else:
-            following = _after_last(response.body, "fundingTime", window, _MILLISECOND)
-            # Only the early minute has events: there are none inside the window.
-            following = None if following is not None and start < following <= window.start else following
-        return Page(response, len(response.body), following)
+        is_full = len(response.body) >= rows
+        if dataset == "trades":
+            return _page_by_id(response, window, is_full=is_full)
+        place, step = (0, timeframe_length(timeframe)) if dataset == "ohlcv" else ("fundingTime", _MILLISECOND)
+        following = _after_last(response.body, place, window, step)
+        # Rows of before the window alone, and room for more: the window has none.
+        is_over = following is not None and following <= window.start and not is_full
+        return Page(response, len(response.body), None if is_over else following)
 
     def close(self) -> None:
         """Give the connections back."""

@@ -120,9 +120,22 @@ def test_an_empty_page_has_no_next(client: Client, server: PreparedServer) -> No
     assert client.page("ohlcv", SPOT, timeframe="1h", window=MARCH).next_since is None
 
 
+@pytest.mark.parametrize(("count", "follows"), [(1, False), (98, False), (99, True)])
+def test_rows_of_before_the_start_end_a_page_that_has_room_for_more_and_go_nowhere_in_a_full_one(
+    client: Client, server: PreparedServer, count: int, follows: bool
+) -> None:
+    hours = [MARCH.start - timedelta(hours=1 + before) for before in range(count)]
+    server.add("/api/v3/klines", 200, json.dumps([[to_epoch_ms(hour), "1"] for hour in hours]))
+
+    page = client.page("ohlcv", SPOT, timeframe="1h", window=Window(MARCH.start, MARCH.start + timedelta(hours=1)))
+
+    assert server.requests[0][1]["limit"] == "99"
+    assert page.next_since == (MARCH.start if follows else None)
+
+
 @pytest.mark.parametrize(
     ("hours", "limit", "weight"),
-    [(99, "99", 1), (100, "100", 2), (500, "500", 5), (1000, "1000", 5), (1500, "1500", 10)],
+    [(1, "99", 1), (99, "99", 1), (100, "100", 2), (500, "500", 5), (1000, "1000", 5), (1500, "1500", 10)],
 )
 def test_a_page_of_futures_candles_costs_what_its_size_costs(
     client: Client, server: PreparedServer, budget: CountingBudget, hours: int, limit: str, weight: int
