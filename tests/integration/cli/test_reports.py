@@ -1,4 +1,4 @@
-"""coverage, gaps, dlq list and ledger mirror over a ledger and a lake that hold a known story."""
+"""coverage, gaps, sources, dlq list and ledger mirror over a ledger and a lake that hold a known story."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ from deltalake import write_deltalake
 from marketlake import Lake, ledger
 from marketlake.cli import main
 from marketlake.instants import Window
-from marketlake.ledger import Fact, LoadRecord, Run
+from marketlake.ledger import Disagreement, Fact, LoadRecord, Run
 from marketlake.settings import load_settings
 
 START = datetime(2021, 4, 25, tzinfo=UTC)
@@ -27,7 +27,7 @@ def fact(first: int, last: int, state: str, **more: Any) -> Fact:
 
 @pytest.fixture
 def story(postgres, home) -> Path:
-    """A thousand minutes of one market: an outage of 284 and an open hole of 3."""
+    """A thousand minutes of one market: an outage of 284, an open hole of 3, a value on which two sources differ."""
     facts = (
         fact(0, 241, "present"),
         fact(241, 525, "exchange_down", cause="calendar"),
@@ -35,9 +35,12 @@ def story(postgres, home) -> Path:
         fact(900, 903, "pending", cause="omitted", attempt_day=SEEN.date(), retry_at=SEEN + timedelta(days=1)),
         fact(903, 1000, "present"),
     )
+    differs = Disagreement(*MARKET, START, "close", "archive", "105", "rest", "105.5", "archive")
     with ledger.connect(load_settings()) as connection:
         ledger.create_run(connection, Run("r1", "cli", None, "incremental", {}, SEEN))
-        load = LoadRecord("l1", "bronze.ohlcv", "ohlcv", "binance", None, "r1", facts=facts)
+        load = LoadRecord(
+            *("l1", "bronze.ohlcv", "ohlcv", "binance", None, "r1"), facts=facts, disagreements=(differs,)
+        )
         ledger.record_load(connection, load)
     return home
 
@@ -105,6 +108,14 @@ def test_gaps_have_cause_status_and_evidence(story, capsys):
     assert [gap["missing_count"] for gap in shown(capsys, "gaps", "--status", "open")] == [3]
 
 
+def test_sources_shows_both_values_of_the_markets_and_the_window_asked_for(story, capsys):
+    [found] = shown(capsys, "sources", "--symbol", "BTC/USDT")
+    assert (found["field"], found["value"], found["other_value"]) == ("close", "105", "105.5")
+    assert len(shown(capsys, "sources", "--start", "2021-04-25", "--end", "2021-04-25T00:01:00Z")) == 1
+    assert shown(capsys, "sources", "--start", "2021-04-25T00:01:00Z", "--end", "2021-04-26") == []
+    assert shown(capsys, "sources", "--timeframe", "1h") == []
+
+
 def test_the_mirror_lets_the_sdk_read_gaps_without_the_database(story, capsys, monkeypatch):
     written = shown(capsys, "ledger", "mirror")["written"]
     assert written["control.coverage_gaps"] == 2
@@ -149,7 +160,7 @@ def test_an_unknown_reason_is_answered_with_those_there_are(letters, capsys):
     assert "reason must be one of high < low, missing price; was 'hihg < low'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [["coverage"], ["gaps"], ["dlq", "list"]])
+@pytest.mark.parametrize("command", [["coverage"], ["gaps"], ["sources"], ["dlq", "list"]])
 def test_unknown_names_are_wrong_use_everywhere(story, capsys, command):
     for flag, value in (("--dataset", "x"), ("--exchange", "x"), ("--timeframe", "x"), ("--symbol", "X/Y")):
         assert main([*command, flag, value]) == 2
