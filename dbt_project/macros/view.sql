@@ -42,8 +42,18 @@ begin
         {{ sql }}
     );
 exception when invalid_table_definition then
+    {{ drop_views_of_the_project("'" ~ relation ~ "'") }}
+    create view {{ relation }} as (
+        {{ sql }}
+    );
+end;
+$replace$
+{% endmacro %}
+
+{#- Drop a view with the project's views on it; others' views on it stop the build. `view` is its name in PL/pgSQL. -#}
+{% macro drop_views_of_the_project(view) %}
     with recursive dependents as (
-        select '{{ relation }}'::regclass::oid as view_id
+        select {{ view }}::regclass::oid as view_id
         union
         select rules.ev_class
         from dependents
@@ -57,15 +67,10 @@ exception when invalid_table_definition then
     cross join lateral (select pg_class.relnamespace::regnamespace::text || '.' || pg_class.relname as name) as named
     where named.name not in ({{ model_names() }});
     if others is not null then
-        raise exception 'the columns of {{ relation.schema }}.{{ relation.identifier }} changed, which would drop what'
-            ' others made on it: %; keep their definitions, drop them, build, and create them again', others;
+        raise exception 'the columns of % changed, which would drop what others made on it: %; keep their'
+            ' definitions, drop them, build, and create them again', {{ view }}::regclass, others;
     end if;
-    drop view {{ relation }} cascade;
-    create view {{ relation }} as (
-        {{ sql }}
-    );
-end;
-$replace$
+    execute format('drop view %s cascade', {{ view }});
 {% endmacro %}
 
 {% macro model_names() -%}

@@ -1,9 +1,6 @@
 {{
     config(
-        materialized='incremental',
-        incremental_strategy='append',
-        on_schema_change='append_new_columns' if flags.FULL_REFRESH else 'fail',
-        full_refresh=false,
+        materialized='written_once',
         indexes=[
             {'columns': ['symbol', 'timeframe', 'open_time'], 'unique': true},
             {'columns': ['publication_id']},
@@ -11,7 +8,6 @@
         pre_hook=[
             "{{ read_one_snapshot() }}",
             "{{ create_indicator_walk(ref('int_market_data_chosen'), this) }}",
-            "{{ forget_rows() }}",
         ],
         post_hook=[
             "{{ index_indicator_blocks(this) }}",
@@ -20,10 +16,7 @@
     )
 }}
 
-{#-
-    The walk reads ref('int_market_data_chosen') itself, a market at a time, and deletes the rows that it replaces. A full
-    refresh computes every row anew in the same table: another table in its place would take silver's views along.
--#}
+{#- The walk reads ref('int_market_data_chosen') itself, a market at a time, and deletes the rows that it replaces. -#}
 
 -- depends_on: {{ ref('stg_ops__publications') }}
 -- depends_on: {{ ref('stg_bronze__market_day_quality') }}
