@@ -1,5 +1,6 @@
 {#- Make the function that walks over arrays of candles from the first one on; see indicator_walk.sql. -#}
 {% macro create_indicator_walk_of() %}
+{%- set given = [('high', 'numeric'), ('low', 'numeric'), ('close', 'numeric')] %}
 create or replace function {{ walk_schema() }}.indicator_walk_of(
     market_timeframe text,
     open_times timestamptz[],
@@ -19,21 +20,26 @@ immutable
 as $walk$
 #variable_conflict use_column
 declare
+    {%- for name, type in given %}
+    {{ name }} {{ type }};
+    {%- endfor %}
     {{ walk_variables() }}
 begin
     {{ walk_start() }}
-    for {{ walk_targets([]) }} in
+    for {{ walk_targets(given) }} in
         with candles as (
             select given.*
             from unnest(open_times, highs, lows, closing, volumes, quote_volumes)
                 as given (open_time, high, low, close, volume, quote_volume)
         )
-        {{ windowed_candles([]) }}
+        {{ candles_in_order(given) }}
     loop
+        {{ walk_look() }}
         state_before := null;
         if open_time >= block_end then
             {{ walk_begin_block() }}
         end if;
+        {{ walk_windows() }}
         {{ walk_step() }}
         {{ walk_return_row() }}
         {{ walk_step_on() }}
@@ -64,18 +70,21 @@ as $walk$
 #variable_conflict use_column
 declare
     {{ walk_variables() }}
-    place integer := 1;
+    range_place integer := 1;
     changed_until timestamptz;
+    -- The first candle of a block since which nothing changed.
+    unchanged_from integer;
     read_from timestamptz;
     restart_at timestamptz;
     state double precision[];
     walked_until timestamptz;
     is_stored boolean;
 begin
-    while place <= cardinality(range_starts) loop
+    while range_place <= cardinality(range_starts) loop
         {{ walk_start() }}
         {{ walk_restart(stored) }}
         walked_until := 'infinity';
+        unchanged_from := null;
         for {{ walk_targets(carried_columns()) }} in
             with candles as (
                 select chosen.*
@@ -84,25 +93,34 @@ begin
                     and chosen.timeframe = market_timeframe
                     and chosen.open_time >= read_from
             )
-            {{ windowed_candles(carried_columns()) }}
+            {{ candles_in_order(carried_columns()) }}
         loop
+            {{ walk_look() }}
             if open_time < restart_at then
-                {{ walk_fill() }}
+                {{ walk_windows() }}
+                day_end := date_trunc('day', open_time, 'UTC') + interval '1 day';
+                {{ walk_step_on() }}
                 continue;
             end if;
             state_before := null;
             if open_time >= block_end then
                 {{ walk_begin_block() }}
-                while place <= cardinality(range_starts) and range_starts[place] < block_end loop
-                    changed_until := greatest(changed_until, range_ends[place]);
-                    place := place + 1;
+                while range_place <= cardinality(range_starts) and range_starts[range_place] < block_end loop
+                    changed_until := greatest(changed_until, range_ends[range_place]);
+                    range_place := range_place + 1;
                 end loop;
+                if open_time < changed_until then
+                    unchanged_from := null;
+                else
+                    unchanged_from := coalesce(unchanged_from, t);
+                end if;
                 -- From here on, all that a row looks back to is as it was when the stored rows were computed.
-                if oldest_open_time >= changed_until and {{ walk_agrees(stored) }} then
+                if t - unchanged_from >= {{ look_back_candles() }} and {{ walk_agrees(stored) }} then
                     walked_until := open_time;
                     exit;
                 end if;
             end if;
+            {{ walk_windows() }}
             {{ walk_step() }}
             {{ walk_return_row() }}
             {{ walk_step_on() }}
@@ -125,19 +143,19 @@ $walk$
         state := null;
         restart_at := '-infinity';
         read_from := '-infinity';
-        is_stored := range_starts[place] > '-infinity';
+        is_stored := range_starts[range_place] > '-infinity';
         if is_stored then
             select stored.state_before, stored.open_time into state, restart_at
             from {{ stored }} as stored
             where stored.symbol = market_symbol
                 and stored.timeframe = market_timeframe
-                and stored.open_time <= range_starts[place]
+                and stored.open_time <= range_starts[range_place]
                 and stored.state_before is not null
             order by stored.open_time desc
             limit 1;
         end if;
-        changed_until := range_ends[place];
-        place := place + 1;
+        changed_until := range_ends[range_place];
+        range_place := range_place + 1;
         if state is null then
             restart_at := '-infinity';
         else
@@ -147,7 +165,7 @@ $walk$
             {{ name }} := state[{{ loop.index + 1 }}];
             {%- endfor %}
             for back in reverse 100..1 loop
-                natrs[(t - back) & 127] := state[{{ walk_state() | length + 102 }} - back];
+                recent_natrs[(t - back) & 127] := state[{{ walk_state() | length + 102 }} - back];
             end loop;
             select coalesce(min(before.open_time), restart_at), count(*) into read_from, t
             from (
@@ -163,30 +181,14 @@ $walk$
         end if;
 {% endmacro %}
 
-{#- Before the restart: fill the rings and what one candle leaves to the next, compute nothing that is smoothed. -#}
-{% macro walk_fill() %}
-                raw_k := case
-                    when highest_14 > lowest_14 then 100 * (close_price - lowest_14) / (highest_14 - lowest_14) else 0
-                end;
-                stoch_k := (raw_k_2 + raw_k_1 + raw_k) / 3;
-                typicals[t & 31] := typical_price;
-                closes[t & 255] := close_price;
-                day_end := date_trunc('day', open_time, 'UTC') + interval '1 day';
-                {{ walk_step_on() }}
-{% endmacro %}
-
-{#- Whether the state before this candle equals the stored one to 1e-12, relative, in every part. -#}
+{#- Whether the state before this candle is the stored one, to the last bit. -#}
 {% macro walk_agrees(stored) -%}
     exists (
         select from {{ stored }} as stored
         where stored.symbol = market_symbol
             and stored.timeframe = market_timeframe
             and stored.open_time = indicator_walk.open_time
-            and cardinality(stored.state_before) = cardinality(indicator_walk.state_before)
-            and not exists (
-                select from unnest(stored.state_before, indicator_walk.state_before) as parts (was, is_now)
-                where abs(parts.was - parts.is_now) > 1e-12 * greatest(abs(parts.was), abs(parts.is_now))
-            )
+            and stored.state_before = indicator_walk.state_before
     )
 {%- endmacro %}
 

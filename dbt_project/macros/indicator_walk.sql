@@ -4,12 +4,12 @@
     A mean of the first n values and the smoothing after it are one formula: a running mean whose weight stops falling.
 
     Two functions share this body. `silver.indicator_walk` reads the chosen candles itself, goes on from stored state and
-    stops where its own state agrees with the stored one; `silver.indicator_walk_of` takes the candles as arrays, starts
+    stops where its own state equals the stored one; `silver.indicator_walk_of` takes the candles as arrays, starts
     at the first one and keeps nothing.
 
     `state_before` is written at the first candle of each block of grid slots: the recursions as they were before that
     candle. Rolling sums start afresh there, so a walk from a block's start gives the very doubles of a walk from the
-    market's first candle. Short windows are summed afresh at each candle, in time order, by `windowed_candles`.
+    market's first candle; indicator_windows.sql has them.
 -#}
 
 {#- Where the functions live. -#}
@@ -58,77 +58,23 @@
     ]) %}
 {% endmacro %}
 
-{#- The candles of a query, in time order, with their neighbours and what short windows give. -#}
-{% macro windowed_candles(carried) %}
+{#- The candles of a query, in time order, in double precision. -#}
+{% macro candles_in_order(carried) %}
         select
             {%- for name, _ in carried %}
-            moved.{{ name }},
+            candles.{{ name }},
             {%- endfor %}
-            moved.open_time,
-            moved.previous_open_time,
-            moved.oldest_open_time,
-            moved.high_price,
-            moved.low_price,
-            moved.close_price,
-            moved.base_volume,
-            moved.quote_value,
-            moved.typical_price,
-            moved.close_move,
-            moved.close_10_before,
-            sum(moved.close_price) over last_20 / 20,
-            stddev_pop(moved.close_price) over last_20,
-            sum(moved.typical_price) over last_20 / 20,
-            sum(moved.base_volume) over last_20,
-            sum(moved.quote_value) over last_20,
-            stddev_samp(moved.log_return) over last_20,
-            max(moved.high_price) over last_14,
-            min(moved.low_price) over last_14,
-            sum(moved.flow) over last_14,
-            sum(abs(moved.flow)) over last_14
-        from (
-            select
-                plain.*,
-                lag(plain.open_time) over series as previous_open_time,
-                coalesce(
-                    lag(plain.open_time, {{ look_back_candles() }} - 1) over series,
-                    first_value(plain.open_time) over series
-                ) as oldest_open_time,
-                lag(plain.close_price, 10) over series as close_10_before,
-                ln(plain.close_price / lag(plain.close_price) over series) as log_return,
-                coalesce(sign(plain.close_exact - lag(plain.close_exact) over series), 1)::double precision as close_move,
-                plain.typical_price * plain.base_volume
-                * sign(plain.typical_exact - lag(plain.typical_exact) over series)::double precision as flow
-            from (
-                select
-                    {%- for name, _ in carried %}
-                    candles.{{ name }},
-                    {%- endfor %}
-                    candles.open_time,
-                    candles.high::double precision as high_price,
-                    candles.low::double precision as low_price,
-                    candles.close::double precision as close_price,
-                    candles.volume::double precision as base_volume,
-                    (candles.high::double precision + candles.low::double precision + candles.close::double precision)
-                    / 3 as typical_price,
-                    coalesce(
-                        candles.quote_volume::double precision,
-                        (candles.high + candles.low + candles.close)::double precision
-                        / 3 * candles.volume::double precision
-                    ) as quote_value,
-                    candles.close as close_exact,
-                    -- Ties of typical prices are decided on exact decimals: sums of doubles round differently.
-                    candles.high + candles.low + candles.close as typical_exact
-                from candles
-            ) as plain
-            window series as (order by plain.open_time)
-        ) as moved
-        window
-            last_20 as (order by moved.open_time rows between 19 preceding and current row),
-            last_14 as (order by moved.open_time rows between 13 preceding and current row)
-        order by moved.open_time
+            candles.open_time,
+            candles.high::double precision,
+            candles.low::double precision,
+            candles.close::double precision,
+            candles.volume::double precision,
+            candles.quote_volume::double precision
+        from candles
+        order by candles.open_time
 {% endmacro %}
 
-{#- Weights of the running means at candle t; constant after the longest window. -#}
+{#- Weights of the running means at candle t, and whether it is settled; constant from candle 400 on. -#}
 {% macro walk_weights() %}
             weight_12 := case when t < 12 then 1.0 / (t + 1) else 2.0 / 13 end;
             weight_26 := case when t < 26 then 1.0 / (t + 1) else 2.0 / 27 end;
@@ -139,20 +85,15 @@
             weight_wilder := case when t < 1 then 0 else 1.0 / least(t, 14) end;
             weight_adx := case when t < 14 then 0 else 1.0 / least(t - 13, 14) end;
             kept_share := case when t < 14 then 1 else 13.0 / 14 end;
+            is_settled := t >= 400;
 {% endmacro %}
 
 {#- The statements that compute one candle's indicators from the variables of `walk_variables`. -#}
 {% macro walk_step() %}
-            if t <= {{ look_back_candles() }} then
-                if t = 0 then
-                    previous_close := close_price;
-                    previous_high := high_price;
-                    previous_low := low_price;
-                end if;
+            if t <= 400 then
                 {{ walk_weights() }}
             end if;
 
-            change := close_price - previous_close;
             gain := gain + (greatest(change, 0) - gain) * weight_wilder;
             loss := loss + (greatest(-change, 0) - loss) * weight_wilder;
             rsi_14 := case when gain + loss > 0 then 100 * gain / (gain + loss) else 0 end;
@@ -183,25 +124,17 @@
                 adx_14 := adx_14 - adx_14 * weight_adx;
             end if;
 
-            raw_k := case
-                when highest_14 > lowest_14 then 100 * (close_price - lowest_14) / (highest_14 - lowest_14) else 0
-            end;
             williams_r_14 := case
                 when highest_14 > lowest_14 then -100 * (highest_14 - close_price) / (highest_14 - lowest_14) else 0
             end;
-            stoch_k := (raw_k_2 + raw_k_1 + raw_k) / 3;
             stoch_d := (stoch_k_2 + stoch_k_1 + stoch_k) / 3;
-
-            typicals[t & 31] := typical_price;
-            deviation := (
-                {%- for back in range(19, -1, -1) %}
-                {{ '+ ' if not loop.first }}abs(typicals[(t - {{ back }}) & 31] - mean_typical_20)
-                {%- endfor %}
-            ) / 20;
-            cci_20 := case when deviation > 0 then (typical_price - mean_typical_20) / (0.015 * deviation) else 0 end;
-            roc_10 := 100 * (close_price / close_10_before - 1);
+            roc_10 := 100 * (close_price / recent_closes[(t - 10) & 255] - 1);
             mfi_14 := case when flow_14 > 0 then 50 * (flow_14 + net_flow_14) / flow_14 else 0 end;
-            obv_in_block := obv_in_block + close_move * base_volume;
+            obv_in_block := obv_in_block + base_volume * case
+                when change > 0 or t = 0 then 1
+                when change < 0 then -1
+                else sign(close - close_before)::double precision
+            end;
 
             if open_time >= day_end then
                 day_end := date_trunc('day', open_time, 'UTC') + interval '1 day';
@@ -213,26 +146,17 @@
             vwap_day := case when day_volume > 0 then day_value / day_volume end;
             vwap_20 := case when volume_20 > 0 then quote_value_20 / volume_20 end;
 
-            sum_50 := sum_50 + close_price - closes[(t - 50) & 255];
-            sum_200 := sum_200 + close_price - closes[(t - 200) & 255];
-            closes[t & 255] := close_price;
-            sma_50 := sum_50 / 50;
-            sma_200 := sum_200 / 200;
-
             natr := case when t < 14 then 0 else 100 * atr_14 / close_price end;
             natr_mean_100 := natr_sum / 100;
-            natr_sum := natr_sum + natr - natrs[(t - 100) & 127];
-            natrs[t & 127] := natr;
+            natr_sum := natr_sum + natr - recent_natrs[(t - 100) & 127];
+            recent_natrs[t & 127] := natr;
 
-            has_gap_before := previous_open_time is not null and open_time - previous_open_time > candle_length;
-            has_gap_in_window := open_time - oldest_open_time > longest_window;
-            is_settled := t >= 400;
+            has_gap_in_window := t - gap_at < {{ look_back_candles() }} - 1;
 {% endmacro %}
 
 {#- Hand out the row: until the longest window is full, without what is not defined yet. -#}
 {% macro walk_return_row() %}
             if t < {{ look_back_candles() }} then
-                has_gap_in_window := open_time - oldest_open_time > t * candle_length;
                 defined := array[ema_12, ema_26, ema_50, ema_200, macd_signal, atr_14, adx_14, stoch_k];
                 {%- for first, names in [
                     (1, ['previous_close', 'true_range']),
@@ -276,24 +200,27 @@
             raw_k_1 := raw_k;
             stoch_k_2 := stoch_k_1;
             stoch_k_1 := stoch_k;
+            previous_open_time := open_time;
             previous_close := close_price;
             previous_high := high_price;
             previous_low := low_price;
+            previous_typical := typical_price;
+            close_before := close;
+            typical_before := high + low + close;
             t := t + 1;
 {% endmacro %}
 
 {% macro walk_variables() %}
     t integer;
     candle_length interval := {{ timeframe_length('market_timeframe') }};
-    longest_window interval := ({{ look_back_candles() }} - 1) * candle_length;
-    block_end timestamptz := '-infinity';
-    day_end timestamptz := '-infinity';
-    -- The candle, in double precision, and its windows.
-    oldest_open_time timestamptz;
+    block_end timestamptz;
+    day_end timestamptz;
+    next_open_time timestamptz;
+    -- The candle with the last gap before it.
+    gap_at integer;
     {%- for name in [
-        'high_price', 'low_price', 'close_price', 'base_volume', 'quote_value', 'typical_price', 'close_move',
-        'close_10_before', 'mean_typical_20', 'volume_20', 'quote_value_20', 'highest_14', 'lowest_14', 'net_flow_14',
-        'flow_14',
+        'high_price', 'low_price', 'close_price', 'base_volume', 'quote_value', 'typical_price', 'change', 'flow', 'up',
+        'down',
     ] %}
     {{ name }} double precision;
     {%- endfor %}
@@ -305,37 +232,34 @@
     {{ name }} double precision;
     {%- endfor %}
     -- What one candle leaves to the next.
+    close_before numeric;
+    typical_before numeric;
     {%- for name in [
-        'previous_high', 'previous_low', 'fast', 'gain', 'loss', 'plus_movement', 'minus_movement', 'range_sum',
-        'raw_k', 'raw_k_1', 'raw_k_2', 'stoch_k_1', 'stoch_k_2', 'day_volume', 'day_value', 'sum_50', 'sum_200',
-        'natr', 'natr_sum',
+        'previous_high', 'previous_low', 'previous_typical', 'fast', 'gain', 'loss', 'plus_movement', 'minus_movement',
+        'range_sum', 'raw_k', 'raw_k_1', 'raw_k_2', 'stoch_k_1', 'stoch_k_2', 'day_volume', 'day_value', 'natr', 'natr_sum',
     ] %}
     {{ name }} double precision;
     {%- endfor %}
-    {%- for name in ['change', 'up', 'down', 'deviation'] %}
-    {{ name }} double precision;
-    {%- endfor %}
     defined double precision[];
-    -- Rings: the value of candle t stands at t modulo the ring's length, 0 before the first candle.
-    closes double precision[];
-    typicals double precision[];
-    natrs double precision[];
+    recent_natrs double precision[];
+    {{ walk_window_variables() }}
 {% endmacro %}
 
 {% macro walk_start() %}
         t := 0;
         {%- for name in [
             'ema_12', 'ema_26', 'ema_50', 'ema_200', 'fast', 'macd_signal', 'gain', 'loss', 'atr_14', 'plus_movement',
-            'minus_movement', 'range_sum', 'adx_14', 'day_volume', 'day_value', 'sum_50', 'sum_200', 'natr_sum',
-            'obv_in_block', 'raw_k_1', 'raw_k_2', 'stoch_k_1', 'stoch_k_2',
+            'minus_movement', 'range_sum', 'adx_14', 'day_volume', 'day_value', 'natr_sum', 'obv_in_block', 'raw_k_1',
+            'raw_k_2', 'stoch_k_1', 'stoch_k_2',
         ] %}
         {{ name }} := 0;
         {%- endfor %}
-        closes := array_fill(0::double precision, array[256], array[0]);
-        typicals := array_fill(0::double precision, array[32], array[0]);
-        natrs := array_fill(0::double precision, array[128], array[0]);
+        recent_natrs := array_fill(0::double precision, array[128], array[0]);
         block_end := '-infinity';
         day_end := '-infinity';
+        previous_open_time := null;
+        gap_at := -{{ look_back_candles() }};
+        {{ walk_start_windows() }}
 {% endmacro %}
 
 {#-
@@ -367,24 +291,17 @@
             state_before := array[least(t, 400), {{ walk_state() | join(', ') }}];
             natr_sum := 0;
             for back in reverse 100..1 loop
-                natr_sum := natr_sum + natrs[(t - back) & 127];
-                state_before := state_before || natrs[(t - back) & 127];
+                natr_sum := natr_sum + recent_natrs[(t - back) & 127];
+                state_before := state_before || recent_natrs[(t - back) & 127];
             end loop;
-            sum_200 := 0;
-            sum_50 := 0;
-            for back in reverse 200..1 loop
-                sum_200 := sum_200 + closes[(t - back) & 255];
-                sum_50 := sum_50 + case when back <= 50 then closes[(t - back) & 255] else 0 end;
-            end loop;
+            {{ walk_begin_windows() }}
             obv_in_block := 0;
 {% endmacro %}
 
-{#- The variables that a row of `windowed_candles` fills, in its order. -#}
+{#- The variables that a row of `candles_in_order` fills, in its order. -#}
 {% macro walk_targets(carried) %}
             {%- for name, _ in carried %}
             {{ name }},
             {%- endfor %}
-            open_time, previous_open_time, oldest_open_time, high_price, low_price, close_price, base_volume, quote_value,
-            typical_price, close_move, close_10_before, sma_20, bb_deviation, mean_typical_20, volume_20, quote_value_20,
-            return_deviation_20, highest_14, lowest_14, net_flow_14, flow_14
+            open_time, high_price, low_price, close_price, base_volume, quote_value
 {% endmacro %}

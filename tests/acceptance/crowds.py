@@ -11,20 +11,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import psycopg
 from deltalake import DeltaTable
-from psycopg import sql
 
 from tests.acceptance.kills import Cut, killed_at, repeat_until_well
-from tests.digests import LEFT_OUT, delta_digests, postgres_digests
+from tests.digests import delta_digests, postgres_digests
 from tests.world import World
 
 # Which request brought a row is a matter of who came first, where several ask for the same range.
 BY_REQUEST = frozenset({"source_ref"})
-# An indicator that a late candle restarts stops where its state agrees to 1e-12 (design, rule 10).
-AGREES_TO = 1e-9
 _LETTER = ("symbol", "timeframe", "open_time", "event_time", "funding_time", "raw_payload", "dlq_reasons")
 
 
@@ -63,34 +57,10 @@ def _act(world: World, actor: Actor, seconds: float) -> int:
     return met
 
 
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """The rows of a table: what must be equal as text, and doubles, which may differ in their last digits."""
-
-    exact: list[tuple[str, ...]]
-    names: list[str]
-    doubles: npt.NDArray[np.float64]
-
-    __hash__ = None  # type: ignore[assignment]  # what is compared is never a key
-
-    def __eq__(self, other: object) -> bool:
-        """Whether the doubles agree too, measured by the largest of their column."""
-        assert isinstance(other, Measured)
-        if (self.exact, self.names) != (other.exact, other.names):
-            return False
-        scale = np.nanmax(np.abs(np.nan_to_num(self.doubles)), axis=0, initial=1e-300)
-        is_near = np.abs(self.doubles - other.doubles) <= AGREES_TO * scale
-        return bool(np.all(is_near | (np.isnan(self.doubles) & np.isnan(other.doubles))))
-
-
 def layers_of(world: World, *, without: frozenset[str]) -> dict[str, Any]:
-    """Return what each table of Postgres holds: bronze by its digests, silver and gold with their doubles."""
+    """Return what each table of Postgres holds, as digests."""
     with world.database() as connection:
-        tables = connection.execute(
-            "select table_schema, table_name from information_schema.tables where table_schema in ('silver', 'gold')"
-        ).fetchall()
-        built = {f"{schema}.{table}": _measured(connection, schema, table, without) for schema, table in tables}
-        return {**postgres_digests(connection, ("bronze",), without=without), **built}
+        return postgres_digests(connection, ("bronze", "silver", "gold"), without=without)
 
 
 def content_of(world: World) -> dict[str, Any]:
@@ -130,21 +100,3 @@ def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
     assert {name: value for name, value in found.items() if value != expected[name]} == {}, {
         name: value for name, value in expected.items() if value != found[name]
     }
-
-
-def _measured(connection: psycopg.Connection[Any], schema: str, table: str, without: frozenset[str]) -> Measured:
-    columns = connection.execute(
-        "select column_name, data_type from information_schema.columns where table_schema = %s and table_name = %s"
-        " and not column_name = any(%s) order by column_name",
-        [schema, table, list(LEFT_OUT | without)],
-    ).fetchall()
-    doubles = [name for name, kind in columns if kind == "double precision"]
-    exact = [name for name, kind in columns if kind != "double precision"]
-    texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(name)) for name in exact)
-    numbers = sql.SQL(", ").join(map(sql.Identifier, doubles)) if doubles else sql.SQL("null")
-    query = sql.SQL("select array[{}], array[{}]::float8[] from {} order by 1").format(
-        texts, numbers, sql.Identifier(schema, table)
-    )
-    rows = connection.execute(query).fetchall()
-    values = np.array([row[1] for row in rows], dtype=np.float64).reshape(len(rows), len(doubles) or 1)
-    return Measured([tuple(row[0]) for row in rows], doubles, values)
