@@ -52,21 +52,20 @@ def measure(world: World, *, symbol: str, timeframe: str, next_days: tuple[tuple
 
 def _model_seconds(world: World, connection: psycopg.Connection[Any], run_id: str) -> float:
     """Build staging and silver, and return the seconds that the database took for the model's statements."""
-    log = world.home / "logs" / "dbt" / "dbt.log"
-    before = log.stat().st_size if log.exists() else 0
+    log = world.settings.logs_folder / "dbt" / "dbt.log"
+    log.unlink(missing_ok=True)
     dbt_staging(connection, world.settings, run_id=run_id)
-    seconds = _sql_seconds(log, before)
+    seconds = _sql_seconds(log)
     row = connection.execute("select build_id from ops.builds where state = 'open'").fetchone()
     assert row is not None
     close_build(connection, row[0], "merged")
     return seconds
 
 
-def _sql_seconds(log: Path, offset: int) -> float:
-    """Add up what dbt's log, read from there on, says of each statement between the model's start and its end."""
+def _sql_seconds(log: Path) -> float:
+    """Add up what dbt's log says of each statement between the model's start and its end."""
     seconds, thread = 0.0, ""
     with log.open(encoding="utf-8") as lines:
-        lines.seek(offset)
         for line in lines:
             said = re.search(r"\[(Thread[^\]]*)\]: (.*)", line)
             if said and said[2] == f"Began running node model.marketlake.{MODEL}":
