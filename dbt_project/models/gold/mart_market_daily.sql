@@ -63,7 +63,11 @@ measured as (
             (array_agg(moves.close order by moves.open_time desc))[1] as close,
             (array_agg(moves.close order by moves.open_time))[1] as first_close,
             sum(moves.volume) as volume,
-            sum(power(ln(moves.close::double precision / moves.previous_close), 2)) as squared_returns
+            -- In time order: sums of doubles in another one have other last digits.
+            sum(
+                power(ln(moves.close::double precision / moves.previous_close), 2)
+                order by moves.open_time
+            ) as squared_returns
         from (
             select
                 minutes.*,

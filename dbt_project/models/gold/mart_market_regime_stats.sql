@@ -79,9 +79,10 @@ counted as (
         timeframe,
         market_regime,
         count(*) as candles,
-        avg(simple_return) as average_return,
-        stddev_samp(simple_return) as return_volatility,
-        avg(natr_14) as average_atr_pct,
+        -- In time order: sums of doubles in another one have other last digits.
+        avg(simple_return order by place) as average_return,
+        stddev_samp(simple_return order by place) as return_volatility,
+        avg(natr_14 order by place) as average_atr_pct,
         count(*) filter (where previous_regime <> market_regime) as regime_changes,
         count(*) filter (where place = 1 or previous_regime <> market_regime) as regime_runs
 
