@@ -192,9 +192,12 @@ $walk$
     )
 {%- endmacro %}
 
-{#- The rows that hold state, found without a scan; after a full refresh the planner needs figures at once. -#}
+{#- The rows that hold state, found without a scan; after a full refresh the planner needs figures at once,
+    but of keys only. -#}
 {% macro index_indicator_blocks(relation) %}
     create index if not exists market_data_indicators_blocks
     on {{ relation }} (symbol, timeframe, open_time) where state_before is not null;
-    {% if not takes_changes() %}analyze {{ relation }};{% endif %}
+    {% if not takes_changes() %}
+    analyze {{ relation }} (symbol, timeframe, open_time, block_start, state_before, publication_id);
+    {% endif %}
 {% endmacro %}
