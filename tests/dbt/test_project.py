@@ -14,7 +14,7 @@ import yaml
 
 from marketlake.errors import MarketlakeError
 from marketlake.publish.dbt import row_rules, write_docs
-from marketlake.publish.dbt_process import PROJECT
+from marketlake.publish.dbt_session import PROJECT
 from tests.dbt.warehouse import Warehouse, random_candles, utc
 
 START, MINUTE, HOUR, DAY = utc("2025-01-01"), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

@@ -16,6 +16,7 @@ from marketlake.ledger import Run, create_run, finish_run, newest_runs
 from marketlake.pipeline.call import StepCall
 from marketlake.pipeline.opening import known_run, new_run_id
 from marketlake.pipeline.request import BY_HAND, RunRequest
+from marketlake.publish.dbt_session import DbtSession
 from marketlake.settings import Settings
 
 _LOG = logging.getLogger(__name__)
@@ -36,21 +37,21 @@ def dbt_staging(call: StepCall) -> dict[str, Any]:
     """Open the build over what is published, and build staging and silver."""
     from marketlake.publish.dbt import dbt_staging as run
 
-    return dict(run(call.connection, call.settings, run_id=call.run.run_id))
+    return dict(run(call.connection, call.settings, run_id=call.run.run_id, session=call.dbt))
 
 
 def dbt_marts(call: StepCall) -> dict[str, Any]:
     """Build the marts in `gold_build`."""
     from marketlake.publish.dbt import dbt_marts as run
 
-    return dict(run(call.connection, call.settings, run_id=call.run.run_id))
+    return dict(run(call.connection, call.settings, run_id=call.run.run_id, session=call.dbt))
 
 
 def dbt_test(call: StepCall) -> dict[str, Any]:
     """Test silver and the built marts."""
     from marketlake.publish.dbt import dbt_test as run
 
-    return dict(run(call.connection, call.settings, run_id=call.run.run_id))
+    return dict(run(call.connection, call.settings, run_id=call.run.run_id, session=call.dbt))
 
 
 def merge_gold(call: StepCall) -> dict[str, Any]:
@@ -58,10 +59,10 @@ def merge_gold(call: StepCall) -> dict[str, Any]:
     from marketlake.publish.dbt import merge_gold as run
     from marketlake.publish.dbt import write_docs
 
-    merged = dict(run(call.connection, call.settings, run_id=call.run.run_id))
+    merged = dict(run(call.connection, call.settings, run_id=call.run.run_id, session=call.dbt))
     try:
         with _one_writes_docs(call.settings):
-            merged["docs"] = write_docs(call.settings)
+            merged["docs"] = write_docs(call.settings, session=call.dbt)
     except MarketlakeError as error:  # gold is merged: a page that could not be written is no reason for a red run
         _LOG.warning("the dbt docs site was not written: %s", error)
     return merged
@@ -75,6 +76,13 @@ def _one_writes_docs(settings: Settings) -> Iterator[None]:
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def get_dbt_ready(call: StepCall) -> None:
+    """Start the session's dbt beside other work; what stops it from starting is raised by the step that needs it."""
+    if call.dbt is not None:
+        with suppress(MarketlakeError):
+            call.dbt.start()
 
 
 BUILD_STEPS = ("dbt_staging", "dbt_marts", "dbt_test", "merge_gold")
@@ -99,15 +107,16 @@ def build(
 
     run_id = run_id or new_run_id()
     run = known_run(connection, run_id) or create_run(connection, _run(connection, run_id))
-    call = StepCall(settings, connection, run)
     try:
-        results = {"publish_changes": call_step("publish_changes", call)}
-        if is_full_refresh:
-            from marketlake.publish.dbt import open_full_refresh
+        with DbtSession(settings) as dbt:
+            call = StepCall(settings, connection, run, dbt=dbt)
+            results = {"publish_changes": call_step("publish_changes", call)}
+            if is_full_refresh:
+                from marketlake.publish.dbt import open_full_refresh
 
-            open_full_refresh(connection, run_id=run_id)
-        if is_full_refresh or has_something_to_build(call):
-            results |= {step: call_step(step, call) for step in BUILD_STEPS}
+                open_full_refresh(connection, run_id=run_id)
+            if is_full_refresh or has_something_to_build(call):
+                results |= {step: call_step(step, call) for step in BUILD_STEPS}
     except BaseException:
         with suppress(psycopg.Error):  # a database that went away is what was raised
             finish_run(connection, run_id, "failed")

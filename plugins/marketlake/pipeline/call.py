@@ -14,6 +14,7 @@ from marketlake.ledger.manifests import manifests_of
 from marketlake.ledger.refused import judged_again_by
 from marketlake.ledger.runs import Run
 from marketlake.pipeline.request import BY_HAND, RunRequest
+from marketlake.publish.dbt_session import DbtSession
 from marketlake.settings import Settings
 
 # What every step is: a call in, its result as plain data out; `skipped` in the result says why nothing was to do.
@@ -22,7 +23,10 @@ Step = Callable[["StepCall"], dict[str, Any]]
 
 @dataclass(frozen=True)
 class StepCall:
-    """A step's arguments; exchange and dataset are named for `ingest` only."""
+    """A step's arguments; exchange and dataset are named for `ingest` only.
+
+    Steps that call dbt do it in the session `dbt` where there is one, else each in a process of its own.
+    """
 
     settings: Settings
     connection: psycopg.Connection
@@ -30,6 +34,7 @@ class StepCall:
     exchange: str | None = None
     dataset: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    dbt: DbtSession | None = None
 
     @cached_property
     def request(self) -> RunRequest:

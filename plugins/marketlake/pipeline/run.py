@@ -9,7 +9,7 @@ from typing import Any
 
 from marketlake.errors import MarketlakeError, UsageError
 from marketlake.ledger import Run, connect, finish_run
-from marketlake.pipeline.building import BUILD_STEPS, has_something_to_build
+from marketlake.pipeline.building import BUILD_STEPS, get_dbt_ready, has_something_to_build
 from marketlake.pipeline.call import StepCall
 from marketlake.pipeline.checking import problems_of
 from marketlake.pipeline.fetching import make_plan, plan_document
@@ -17,6 +17,7 @@ from marketlake.pipeline.opening import Opening, open_run
 from marketlake.pipeline.refused import judge_again
 from marketlake.pipeline.steps import call_step
 from marketlake.pipeline.summary import summary
+from marketlake.publish.dbt_session import DbtSession
 from marketlake.settings import Settings
 
 _LOG = logging.getLogger(__name__)
@@ -69,9 +70,9 @@ def run_pipeline(settings: Settings, opening: Opening, *, build: bool = False) -
         MarketlakeError: storage, database or an unknown exchange do not answer at the start.
     """
     started = time.monotonic()
-    with connect(settings) as connection:
+    with connect(settings) as connection, DbtSession(settings) as dbt:
         run = open_run(settings, connection, opening)
-        call = StepCall(settings, connection, run)
+        call = StepCall(settings, connection, run, dbt=dbt)
         if call.request.dry_run:
             document = plan_document(call, make_plan(call))
             finish_run(connection, run.run_id, "succeeded")
@@ -90,6 +91,8 @@ def run_pipeline(settings: Settings, opening: Opening, *, build: bool = False) -
 def _work(call: StepCall, outcome: RunSummary, *, build: bool) -> None:
     """Do the steps after the plan; one that raises stops those that need it, not the check."""
     if outcome.plan["tasks"]:
+        if build:
+            get_dbt_ready(call)  # while others are waited for, and Spark works
         do_step("ingest_all", call, outcome)
     if not do_step("load_bronze", call, outcome):
         return

@@ -18,6 +18,7 @@ from marketlake.pipeline.fetching import ingest, ingest_all, plan_fetches
 from marketlake.pipeline.loading import load_bronze, prepare_load, validate_data_quality
 from marketlake.pipeline.summary import summary
 from marketlake.pipeline.upkeep import mirror_ledger, optimize_delta_tables, refresh_grafana_dashboards
+from marketlake.publish.dbt_session import DbtSession
 from marketlake.settings import Settings
 
 STEPS: dict[str, Step] = {
@@ -71,7 +72,9 @@ def call_step_of(
         UsageError: no run has this id; the step is unknown.
     """
     step_named(name)
-    return call_step(name, replace(StepCall(settings, connection, run_named(connection, run_id)), **where))
+    with DbtSession(settings) as dbt:
+        call = StepCall(settings, connection, run_named(connection, run_id), dbt=dbt)
+        return call_step(name, replace(call, **where))
 
 
 def _small(result: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The four tasks of a build: staging and silver, marts, tests, merge; one build at a time, pinned and alive (rule 9).
 
 Each task first makes sure that its run still holds the build. One whose build was closed or taken over waits until its
-publications are built, and builds them itself if nobody does.
+publications are built, and builds them itself if nobody does. Tasks that one process does share dbt's in a session.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from marketlake.ledger import (
 )
 from marketlake.ledger.builds import DEAD_AFTER_SECONDS
 from marketlake.publish.bronze_tables import ensure_bronze_tables
-from marketlake.publish.dbt_process import PROJECT, DbtResult, dbt_folder, run_dbt
+from marketlake.publish.dbt_process import DbtResult, run_dbt
+from marketlake.publish.dbt_session import PROJECT, DbtSession, dbt_folder
 from marketlake.publish.dbt_test_page import write_test_page
 from marketlake.publish.gold import drop_removed_marts, merge_marts
 from marketlake.rules import CONFORM_COLUMNS, FUNDING_RULES, OHLCV_RULES, Dialect, render
@@ -49,7 +50,9 @@ _LOG = logging.getLogger(__name__)
 Work = Callable[[Build], dict[str, Any]]
 
 
-def dbt_staging(connection: psycopg.Connection, settings: Settings, *, run_id: str) -> dict[str, Any]:
+def dbt_staging(
+    connection: psycopg.Connection, settings: Settings, *, run_id: str, session: DbtSession | None = None
+) -> dict[str, Any]:
     """Open the build over everything published so far, and build staging and silver in place.
 
     Waits while another run's build is alive, and does nothing where that one built all there is. A full refresh that
@@ -68,7 +71,9 @@ def dbt_staging(connection: psycopg.Connection, settings: Settings, *, run_id: s
         _LOG.info("another run is building; waiting")
         time.sleep(_POLL_SECONDS)
     crash_point("build.before_dbt")
-    return _do(connection, settings, build, "dbt_staging", lambda held: _dbt(connection, settings, held, _SILVER))
+    return _do(
+        connection, settings, build, "dbt_staging", lambda held: _dbt(connection, settings, held, _SILVER, session)
+    )
 
 
 def open_full_refresh(connection: psycopg.Connection, *, run_id: str) -> None:
@@ -78,24 +83,29 @@ def open_full_refresh(connection: psycopg.Connection, *, run_id: str) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def dbt_marts(connection: psycopg.Connection, settings: Settings, *, run_id: str) -> dict[str, Any]:
+def dbt_marts(
+    connection: psycopg.Connection, settings: Settings, *, run_id: str, session: DbtSession | None = None
+) -> dict[str, Any]:
     """Build the marts in `gold_build`."""
     return _in_build(
         connection,
         settings,
         run_id,
         "dbt_marts",
-        lambda held: _dbt(connection, settings, held, _MARTS),
+        lambda held: _dbt(connection, settings, held, _MARTS, session),
         before=(dbt_staging,),
+        session=session,
     )
 
 
-def dbt_test(connection: psycopg.Connection, settings: Settings, *, run_id: str) -> dict[str, Any]:
+def dbt_test(
+    connection: psycopg.Connection, settings: Settings, *, run_id: str, session: DbtSession | None = None
+) -> dict[str, Any]:
     """Run every data test; a failing one closes the build, so nothing is merged. Their page is written."""
 
     def test(build: Build) -> dict[str, Any]:
         try:
-            return _dbt(connection, settings, build, _TESTS)
+            return _dbt(connection, settings, build, _TESTS, session)
         finally:
             write_test_page(settings)
 
@@ -106,10 +116,13 @@ def dbt_test(connection: psycopg.Connection, settings: Settings, *, run_id: str)
         "dbt_test",
         test,
         before=(dbt_staging, dbt_marts),
+        session=session,
     )
 
 
-def merge_gold(connection: psycopg.Connection, settings: Settings, *, run_id: str) -> dict[str, Any]:
+def merge_gold(
+    connection: psycopg.Connection, settings: Settings, *, run_id: str, session: DbtSession | None = None
+) -> dict[str, Any]:
     """Merge the tested marts into `gold` and close the build, in one transaction; name marts that are built no more."""
 
     def merge(build: Build) -> dict[str, Any]:
@@ -122,7 +135,14 @@ def merge_gold(connection: psycopg.Connection, settings: Settings, *, run_id: st
         return counted | ({"no_longer_built": removed} if removed else {})
 
     return _in_build(
-        connection, settings, run_id, "merge_gold", merge, before=(dbt_staging, dbt_marts, dbt_test), ends=True
+        connection,
+        settings,
+        run_id,
+        "merge_gold",
+        merge,
+        before=(dbt_staging, dbt_marts, dbt_test),
+        session=session,
+        ends=True,
     )
 
 
@@ -138,14 +158,14 @@ def row_rules() -> dict[str, list[str]]:
     }
 
 
-def write_docs(settings: Settings) -> str:
+def write_docs(settings: Settings, *, session: DbtSession | None = None) -> str:
     """Write the dbt docs site as one HTML file below the home and return its path; nothing where it is current."""
     page = settings.home / "docs" / "dbt" / "index.html"
     newest = max(path.stat().st_mtime for path in PROJECT.rglob("*") if path.suffix in (".sql", ".yml", ".md"))
     if page.is_file() and page.stat().st_mtime > newest:
         return str(page)
     # In a folder of its own: another run's build may be writing its results into the other one right now.
-    run_dbt(settings, ("docs", "generate", "--static"), folder="docs")
+    run_dbt(settings, ("docs", "generate", "--static"), folder="docs", session=session)
     page.parent.mkdir(parents=True, exist_ok=True)
     aside = page.with_suffix(".partial")
     aside.write_bytes((dbt_folder(settings) / "docs" / "static_index.html").read_bytes())
@@ -165,6 +185,7 @@ def _in_build(
     work: Work,
     *,
     before: tuple[Callable[..., dict[str, Any]], ...],
+    session: DbtSession | None,
     ends: bool = False,
 ) -> dict[str, Any]:
     build = open_build_of(connection, run_id)
@@ -173,7 +194,7 @@ def _in_build(
             return dict(note)
         _LOG.info("the run's build was closed or taken over; building again from its start")
         for task in before:
-            task(connection, settings, run_id=run_id)
+            task(connection, settings, run_id=run_id, session=session)
         build = open_build_of(connection, run_id)
         if build is None:
             return dict(_BUILT_ELSEWHERE)
@@ -216,7 +237,13 @@ def _do(
         raise
 
 
-def _dbt(connection: psycopg.Connection, settings: Settings, build: Build, command: tuple[str, ...]) -> dict[str, Any]:
+def _dbt(
+    connection: psycopg.Connection,
+    settings: Settings,
+    build: Build,
+    command: tuple[str, ...],
+    session: DbtSession | None,
+) -> dict[str, Any]:
     window = run_named(connection, build.run_id).window
     variables: dict[str, Any] = {
         "pinned_publication_id": build.pinned_publication_id,
@@ -227,7 +254,7 @@ def _dbt(connection: psycopg.Connection, settings: Settings, build: Build, comma
     if build.is_full_refresh and command[0] == "run":
         # What was parsed for other builds holds how those treat a changed column.
         command = (*command, "--full-refresh", "--no-partial-parse")
-    return _summary(run_dbt(settings, command, variables=variables))
+    return _summary(run_dbt(settings, command, variables=variables, session=session))
 
 
 def _summary(result: DbtResult) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from marketlake.instants import format_instant, parse_instant
-from marketlake.publish.dbt_process import dbt_folder
+from marketlake.publish.dbt_session import dbt_folder
 from marketlake.settings import Settings
 
 # What needs a look comes first.
