@@ -39,8 +39,8 @@ def dbt_folder(settings: Settings) -> Path:
 class DbtSession:
     """One dbt process, started by its first command or by `start`, ended with the `with` block.
 
-    A process that is gone, or whose database moved, is replaced by the next command. Commands come from one thread; the
-    process ends with the one that started it.
+    A process that is gone, or whose database moved, is replaced by the next command. Commands come one at a time; the
+    process does not outlive the thread that started it.
     """
 
     def __init__(self, settings: Settings) -> None:
