@@ -45,7 +45,7 @@ class DbtSession:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._environ: dict[str, str] = {}
+        self._own_variables: dict[str, str] = {}
         self._process: subprocess.Popen[str] | None = None
         self._is_ready = False
         self._is_busy = False
@@ -64,17 +64,17 @@ class DbtSession:
         Raises:
             SetupError: dbt's environment is missing.
         """
-        environ = _environment(self._settings)
-        if self._process is not None and self._process.poll() is None and environ == self._environ:
+        own = _own_variables(self._settings)
+        if self._process is not None and self._process.poll() is None and own == self._own_variables:
             return
         self.close()
         if not PYTHON.is_file():
             raise SetupError(f"dbt's environment is not set up: {PYTHON} is missing; run make setup")
         shared = ("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT))
-        self._environ, self._is_ready = environ, False
+        self._own_variables, self._is_ready = own, False
         self._process = subprocess.Popen(
             [str(PYTHON), str(_SCRIPT), *shared],
-            env=environ,
+            env={**_inherited_variables(), **own},
             cwd=PROJECT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -151,11 +151,14 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def _inherited_variables() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "DBT_", "VIRTUAL_ENV"))}
+
+
+def _own_variables(settings: Settings) -> dict[str, str]:
+    """Return what the project's profile and dbt read; a process that was started with other values is of no use."""
     address = ensure_running(settings)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "DBT_", "VIRTUAL_ENV"))}
     return {
-        **kept,
         "DBT_POSTGRES_HOST": address.host,
         "DBT_POSTGRES_PORT": str(address.port),
         "DBT_POSTGRES_USER": address.username,
