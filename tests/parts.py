@@ -33,6 +33,7 @@ SECONDS = {
     "tests/acceptance/test_recovery.py": 600,
     "tests/acceptance/test_trades.py": 450,
     "tests/acceptance/test_bad_input.py": 400,
+    "tests/acceptance/test_bulk.py": 500,
     "tests/acceptance/test_concurrency.py": 400,
     "tests/acceptance/test_refusals.py": 300,
     "tests/acceptance/test_restatements.py": 300,

@@ -44,7 +44,8 @@ def load_manifests(context: LoadContext, tasks: Sequence[WaitingManifest]) -> li
         try:
             done += _load_in_bulk(context, task)
         except NotInBulkError as why_not:
-            _log.info("%s: not in bulk, %s", task.name, why_not)
+            if not is_small([task.manifest]):
+                _log.info("%s: not in bulk, %s", task.name, why_not)
             others.append(task)
     return [*done, *(_load_compared(context, others) if others else [])]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -33,7 +33,6 @@ class StepCall:
     run: Run
     exchange: str | None = None
     dataset: str | None = None
-    options: dict[str, Any] = field(default_factory=dict)
     dbt: DbtSession | None = None
 
     @cached_property
