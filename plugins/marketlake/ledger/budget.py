@@ -2,6 +2,9 @@
 
 Windows are minutes of the machine that draws, not of the clock that a run follows: an exchange counts real minutes even
 where its announced time stands still. A draw holds the row's lock, so two processes can never spend the same weight.
+
+The exchange's own count is over when its minute is, at a second that is not ours. While it leaves no room, one request
+every few seconds asks for it again; all others wait.
 """
 
 from __future__ import annotations
@@ -21,6 +24,9 @@ LIMIT_BEFORE_PUBLISHED = 1_200
 _MINUTE = timedelta(minutes=1)
 # Wait a little longer than to the full minute: the clock by which the exchange counts is not exactly ours.
 _MARGIN_SECONDS = 0.25
+# How often a request goes through that may find the exchange's next minute begun; 30 a minute stay within the share of
+# the limit that is not used.
+_ASK_AGAIN = timedelta(seconds=2)
 _INSERT = (
     "insert into ops.request_budget (exchange, scope, window_start, limit_weight) values (%s, %s, %s, %s)"
     " on conflict do nothing"
@@ -51,8 +57,9 @@ def draw(
 ) -> float:
     """Take the weight from the running minute and return 0, or take nothing and return the seconds to wait.
 
-    `ceiling` is the share of the published limit that may be used (0.8), `now` the machine's time. A request heavier
-    than the ceiling goes through alone, in a minute of its own.
+    It has to fit into what was drawn here in this minute, and into what the exchange last said of its own. `ceiling` is
+    the share of the published limit that may be used (0.8), `now` the machine's time. A request heavier than that goes
+    through alone, in a minute of its own.
 
     Raises:
         UnavailableError: the source refused somebody here and is closed for now.
@@ -62,13 +69,13 @@ def draw(
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute(_INSERT, [exchange, scope, minute, LIMIT_BEFORE_PUBLISHED])
         row = cursor.execute(
-            "select window_start, used_weight, limit_weight, blocked_until, is_closed, reason from ops.request_budget"
-            " where exchange = %s and scope = %s for update",
+            "select window_start, used_weight, limit_weight, blocked_until, is_closed, reason, reported_weight,"
+            " reported_at from ops.request_budget where exchange = %s and scope = %s for update",
             [exchange, scope],
         ).fetchone()
         if row is None:
             raise RuntimeError(f"the budget row of {exchange} {scope} vanished")
-        window_start, used, limit, blocked_until, is_closed, reason = row
+        window_start, used, limit, blocked_until, is_closed, reason, reported, reported_at = row
         if blocked_until is not None and blocked_until > now:
             left = float((blocked_until - now).total_seconds())
             if is_closed:
@@ -78,10 +85,14 @@ def draw(
             window_start, used = minute, 0
         if used and used + weight > int(limit * ceiling):
             return float((window_start + _MINUTE - now).total_seconds()) + _MARGIN_SECONDS
+        if reported and reported + weight > int(limit * ceiling):
+            if timedelta(0) <= now - reported_at < _ASK_AGAIN:
+                return float((reported_at + _ASK_AGAIN - now).total_seconds())
+            reported_at = now
         cursor.execute(
-            "update ops.request_budget set window_start = %s, used_weight = %s, updated_at = clock_timestamp()"
-            " where exchange = %s and scope = %s",
-            [window_start, used + weight, exchange, scope],
+            "update ops.request_budget set window_start = %s, used_weight = %s, reported_weight = %s, reported_at = %s,"
+            " updated_at = clock_timestamp() where exchange = %s and scope = %s",
+            [window_start, used + weight, reported + weight if reported else 0, reported_at, exchange, scope],
         )
     return 0.0
 
@@ -95,16 +106,15 @@ def report_used(
     *,
     now: datetime | None = None,
 ) -> None:
-    """Take over the weight that the exchange says was used in this minute, if it is more; and its limit if given."""
+    """Take over the weight that the exchange says was used in its running minute, and its limit if given."""
     now = now or OffsetClock().now()
-    minute = now.replace(second=0, microsecond=0)
-    connection.execute(_INSERT, [exchange, scope, minute, limit or LIMIT_BEFORE_PUBLISHED])
     connection.execute(
-        "update ops.request_budget set used_weight = case when window_start = %(minute)s"
-        " then greatest(used_weight, %(used)s) when window_start > %(minute)s then used_weight else %(used)s end,"
-        " window_start = greatest(window_start, %(minute)s), limit_weight = coalesce(%(limit)s, limit_weight),"
-        " updated_at = clock_timestamp() where exchange = %(exchange)s and scope = %(scope)s",
-        {"minute": minute, "used": used, "limit": limit, "exchange": exchange, "scope": scope},
+        _INSERT, [exchange, scope, now.replace(second=0, microsecond=0), limit or LIMIT_BEFORE_PUBLISHED]
+    )
+    connection.execute(
+        "update ops.request_budget set reported_weight = %s, reported_at = %s,"
+        " limit_weight = coalesce(%s, limit_weight), updated_at = clock_timestamp() where exchange = %s and scope = %s",
+        [used, now, limit, exchange, scope],
     )
 
 
@@ -162,24 +172,16 @@ class SharedBudget:
         self._ceiling = ceiling
         self._clock = clock or OffsetClock()
         self._turn = threading.Lock()
-        self._drawn = threading.local()
 
     def draw(self, scope: str, weight: int) -> float:
         """Take the weight and return 0, or return the seconds to wait before asking again."""
         with self._turn:
-            now = self._clock.now()
-            self._drawn.minute = now.replace(second=0, microsecond=0)
-            return draw(self._connection, self._exchange, scope, weight, self._ceiling, now=now)
+            return draw(self._connection, self._exchange, scope, weight, self._ceiling, now=self._clock.now())
 
     def report_used(self, scope: str, used: int) -> None:
-        """Take over the weight that the exchange says was used in this minute.
-
-        An answer that comes after the minute of its draw may count the old minute; it would eat up the new one.
-        """
+        """Take over the weight that the exchange says was used in its running minute."""
         with self._turn:
-            now = self._clock.now()
-            if getattr(self._drawn, "minute", None) == now.replace(second=0, microsecond=0):
-                report_used(self._connection, self._exchange, scope, used, now=now)
+            report_used(self._connection, self._exchange, scope, used, now=self._clock.now())
 
     def set_limit(self, scope: str, limit: int) -> None:
         """Take over the exchange's published limit per minute."""

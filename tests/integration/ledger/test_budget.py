@@ -56,22 +56,55 @@ def test_a_request_heavier_than_the_ceiling_goes_alone_in_its_minute(connection:
     assert draw(connection, *ROW, 1, 0.8, now=MINUTE + seconds(1)) > 0
 
 
-def test_the_exchanges_own_count_raises_the_row_and_never_lowers_it(connection: psycopg.Connection) -> None:
+def test_what_the_exchange_says_was_used_leaves_only_the_rest(connection: psycopg.Connection) -> None:
     set_limit(connection, *ROW, 100)
     draw(connection, *ROW, 10, 0.8, now=MINUTE)
-    for used, expected in ((75, 75), (20, 75)):
-        report_used(connection, *ROW, used, now=MINUTE + seconds(5))
-        assert budgets(connection)[0].used_weight == expected
+    report_used(connection, *ROW, 75, now=MINUTE + seconds(5))
 
-    assert draw(connection, *ROW, 10, 0.8, now=MINUTE + seconds(6)) > 0
+    assert draw(connection, *ROW, 10, 0.8, now=MINUTE + seconds(6)) == 1
+    assert draw(connection, *ROW, 5, 0.8, now=MINUTE + seconds(6)) == 0
+    assert draw(connection, *ROW, 5, 0.8, now=MINUTE + seconds(6)) > 0
 
 
-def test_a_report_of_a_new_minute_begins_it_and_may_bring_the_limit(connection: psycopg.Connection) -> None:
+def test_without_room_one_request_every_two_seconds_asks_whether_the_exchanges_minute_is_over(
+    connection: psycopg.Connection,
+) -> None:
+    set_limit(connection, *ROW, 1000)
+    report_used(connection, *ROW, 790, now=MINUTE + seconds(5))
+
+    got = [at for at in range(5, 25) if draw(connection, *ROW, 20, 0.8, now=MINUTE + seconds(at)) == 0]
+    assert got == [7, 9, 11, 13, 15, 17, 19, 21, 23]
+
+    report_used(connection, *ROW, 20, now=MINUTE + seconds(25))
+    got = [at for at in range(25, 55) if draw(connection, *ROW, 20, 0.8, now=MINUTE + seconds(at)) == 0]
+    # What was drawn here in the machine's minute is left: 800 - 9 * 20.
+    assert len(got) == 30
+
+
+def test_a_report_brings_the_limit_and_leaves_the_machines_minute(connection: psycopg.Connection) -> None:
     draw(connection, *ROW, 900, 0.8, now=MINUTE)
     report_used(connection, *ROW, 3, 6000, now=MINUTE + seconds(61))
 
     [row] = budgets(connection)
-    assert (row.window_start, row.used_weight, row.limit_weight) == (MINUTE + seconds(60), 3, 6000)
+    assert (row.window_start, row.used_weight, row.limit_weight) == (MINUTE, 900, 6000)
+
+
+def test_an_exchange_whose_minutes_begin_elsewhere_gives_each_of_its_minutes_once(
+    connection: psycopg.Connection,
+) -> None:
+    """A fetch that never stops, beside an exchange that counts from the machine's second 13."""
+    set_limit(connection, *ROW, 6000)
+    spent = dict[int, int]()
+    for second in range(5 * 60):
+        at = MINUTE + seconds(second)
+        while draw(connection, *ROW, 20, 0.8, now=at) == 0:
+            its_minute = (second - 13) // 60
+            spent[its_minute] = spent.get(its_minute, 0) + 20
+            report_used(connection, *ROW, spent[its_minute], now=at)
+
+    whole = [spent[its_minute] for its_minute in range(4)]
+    assert min(whole) >= 4800
+    assert max(whole) <= 4800 + 30 * 20
 
 
 def test_a_block_stops_everybody_until_its_end_and_a_longer_one_stays(connection: psycopg.Connection) -> None:
@@ -104,7 +137,9 @@ class SetClock:
         return self.at
 
 
-def test_an_answer_that_arrives_in_the_next_minute_does_not_eat_up_that_minute(connection: psycopg.Connection) -> None:
+def test_an_answer_that_counts_the_minute_before_costs_seconds_and_not_the_minute(
+    connection: psycopg.Connection,
+) -> None:
     clock = SetClock(MINUTE + seconds(59.9))
     budget = SharedBudget(connection, "binance", ceiling=0.8, clock=clock)
     budget.set_limit("spot", 100)
@@ -113,6 +148,8 @@ def test_an_answer_that_arrives_in_the_next_minute_does_not_eat_up_that_minute(c
 
     budget.report_used("spot", 79)
 
+    assert budget.draw("spot", 10) == 2
+    clock.at += seconds(2)
     assert budget.draw("spot", 10) == 0
 
 
@@ -125,4 +162,4 @@ def test_a_client_draws_on_the_clock_of_its_run(connection: psycopg.Connection) 
     budget.block_until("usdm", MINUTE + seconds(90), "HTTP 429")
     assert budget.draw("usdm", 1) == 90
 
-    assert {row.scope: row.used_weight for row in budgets(connection)} == {"spot": 50, "usdm": 0}
+    assert {row.scope: row.used_weight for row in budgets(connection)} == {"spot": 30, "usdm": 0}
