@@ -218,7 +218,7 @@ class Requester:
                     f"{what} may not be asked for {wait:.0f} s more (request budget or ban of {self._exchange} "
                     f"{scope}), which is longer than this step may take; run it again after that"
                 )
-            if wait > 2:
+            if wait > 5:
                 _LOG.info("%s %s: waiting %.1f s for the request budget", self._exchange, scope, wait)
             self.pause(wait)
 

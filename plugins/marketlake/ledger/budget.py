@@ -24,8 +24,8 @@ LIMIT_BEFORE_PUBLISHED = 1_200
 _MINUTE = timedelta(minutes=1)
 # Wait a little longer than to the full minute: the clock by which the exchange counts is not exactly ours.
 _MARGIN_SECONDS = 0.25
-# How often a request goes through that may find the exchange's next minute begun; 30 a minute stay within the share of
-# the limit that is not used.
+# How often a request goes through that may find the exchange's next minute begun, from the share of the limit that the
+# ceiling leaves free.
 _ASK_AGAIN = timedelta(seconds=2)
 _INSERT = (
     "insert into ops.request_budget (exchange, scope, window_start, limit_weight) values (%s, %s, %s, %s)"
@@ -86,9 +86,11 @@ def draw(
         if used and used + weight > int(limit * ceiling):
             return float((window_start + _MINUTE - now).total_seconds()) + _MARGIN_SECONDS
         if reported and reported + weight > int(limit * ceiling):
-            if timedelta(0) <= now - reported_at < _ASK_AGAIN:
-                return float((reported_at + _ASK_AGAIN - now).total_seconds())
-            reported_at = now
+            # Never beyond the limit itself: then its minute has to be over for sure.
+            pause = _ASK_AGAIN if reported + weight <= limit else _MINUTE
+            if timedelta(0) <= now - reported_at < pause:
+                return float((reported_at + pause - now).total_seconds()) + _MARGIN_SECONDS
+            reported_at, reported = now, reported if pause is _ASK_AGAIN else 0
         cursor.execute(
             "update ops.request_budget set window_start = %s, used_weight = %s, reported_weight = %s, reported_at = %s,"
             " updated_at = clock_timestamp() where exchange = %s and scope = %s",
