@@ -194,6 +194,16 @@
             end if;
 {% endmacro %}
 
+{#- Keep this candle's prices as those of the candle before. -#}
+{% macro walk_keep_prices() %}
+            previous_close := close_price;
+            previous_high := high_price;
+            previous_low := low_price;
+            previous_typical := typical_price;
+            close_before := close;
+            typical_before := high + low + close;
+{% endmacro %}
+
 {#- Make this candle the previous one. -#}
 {% macro walk_step_on() %}
             raw_k_2 := raw_k_1;
@@ -201,12 +211,7 @@
             stoch_k_2 := stoch_k_1;
             stoch_k_1 := stoch_k;
             previous_open_time := open_time;
-            previous_close := close_price;
-            previous_high := high_price;
-            previous_low := low_price;
-            previous_typical := typical_price;
-            close_before := close;
-            typical_before := high + low + close;
+            {{ walk_keep_prices() }}
             t := t + 1;
 {% endmacro %}
 

@@ -15,12 +15,7 @@
                 quote_value := typical_price * base_volume;
             end if;
             if previous_open_time is null then
-                previous_close := close_price;
-                previous_high := high_price;
-                previous_low := low_price;
-                previous_typical := typical_price;
-                close_before := close;
-                typical_before := high + low + close;
+                {{ walk_keep_prices() }}
                 next_open_time := open_time;
                 recent_closes := array_fill(close_price, array[256], array[0]);
             end if;

@@ -90,7 +90,9 @@ def draw(
             pause = _ASK_AGAIN if reported + weight <= limit else _MINUTE
             if timedelta(0) <= now - reported_at < pause:
                 return float((reported_at + pause - now).total_seconds()) + _MARGIN_SECONDS
-            reported_at, reported = now, reported if pause is _ASK_AGAIN else 0
+            reported_at = now
+            if pause == _MINUTE:
+                reported = 0
         cursor.execute(
             "update ops.request_budget set window_start = %s, used_weight = %s, reported_weight = %s, reported_at = %s,"
             " updated_at = clock_timestamp() where exchange = %s and scope = %s",
