@@ -50,20 +50,32 @@ end;
 $replace$
 {% endmacro %}
 
+{#-
+    A recursive CTE `above`: the relation, of which `relation` is the name in SQL, and all views that stand on it, with how
+    many views there are between. A view that is reached in two ways is there at each height.
+-#}
+{% macro views_above(relation) -%}
+    recursive above as (
+        select
+            {{ relation }}::regclass::oid as relation_id,
+            0 as height
+        union
+        select
+            rules.ev_class,
+            above.height + 1
+        from above
+        inner join pg_depend on pg_depend.refobjid = above.relation_id and pg_depend.classid = 'pg_rewrite'::regclass
+        inner join pg_rewrite as rules on rules.oid = pg_depend.objid and rules.ev_class <> above.relation_id
+    )
+{%- endmacro %}
+
 {#- Drop a view with the project's views on it; others' views on it stop the build. `view` is its name in PL/pgSQL. -#}
 {% macro drop_views_of_the_project(view) %}
-    with recursive dependents as (
-        select {{ view }}::regclass::oid as view_id
-        union
-        select rules.ev_class
-        from dependents
-        inner join pg_depend on pg_depend.refobjid = dependents.view_id and pg_depend.classid = 'pg_rewrite'::regclass
-        inner join pg_rewrite as rules on rules.oid = pg_depend.objid
-    )
+    with {{ views_above(view) }}
 
-    select string_agg(named.name, ', ' order by named.name) into others
-    from dependents
-    inner join pg_class on pg_class.oid = dependents.view_id
+    select string_agg(distinct named.name, ', ' order by named.name) into others
+    from above
+    inner join pg_class on pg_class.oid = above.relation_id
     cross join lateral (select pg_class.relnamespace::regnamespace::text || '.' || pg_class.relname as name) as named
     where named.name not in ({{ model_names() }});
     if others is not null then

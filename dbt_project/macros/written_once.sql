@@ -80,18 +80,8 @@ declare
     others text;
 begin
     create temporary table dependents on commit drop as
-    with recursive above as (
-        select
-            old_table::oid as relation_id,
-            0 as height
-        union
-        select
-            rules.ev_class,
-            above.height + 1
-        from above
-        inner join pg_depend on pg_depend.refobjid = above.relation_id and pg_depend.classid = 'pg_rewrite'::regclass
-        inner join pg_rewrite as rules on rules.oid = pg_depend.objid and rules.ev_class <> above.relation_id
-    )
+    with {{ views_above('old_table') }}
+
     select
         relation_id::regclass::text as name,
         max(height) as height,

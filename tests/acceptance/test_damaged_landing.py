@@ -39,7 +39,7 @@ def damage(world: World, how: str) -> None:
         manifest.write_text(manifest.read_text()[:100])
 
 
-@pytest.mark.parametrize("how", [pytest.param("flipped", marks=pytest.mark.sample), "lost", "manifest"])
+@pytest.mark.parametrize("how", ["flipped", "lost", "manifest"])
 def test_damaged_files_are_refused_and_their_window_is_fetched_again(make_world: MakeWorld, how: str) -> None:
     world = make_world(SyntheticMarket(29), CLOCK)
     killed = world.command(*RUN, "--json", environ={"MARKETLAKE_CRASH_AT": "load.after_audit"})

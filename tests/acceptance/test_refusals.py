@@ -123,7 +123,6 @@ def test_a_manifest_whose_critical_expectation_fails_leaves_every_layer_as_it_wa
     assert world.rows(counts) == [("BTC/USDT", 288), ("ETH/USDT", 288)]
 
 
-@pytest.mark.sample
 def test_planted_bad_rows_arrive_in_the_dlq_with_their_reasons(make_world: MakeWorld) -> None:
     world = make_world(SyntheticMarket(6), CLOCK)
     world.sandbox.faults.add(
