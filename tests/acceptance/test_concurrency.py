@@ -45,7 +45,11 @@ def one_by_one(make_world: MakeWorld) -> tuple[dict[str, Any], float]:
     for command in COMMANDS[1:]:
         world.succeed(*command)
     world.succeed("step", "build")
-    return content_of(world), seconds
+    content = content_of(world)
+    world.succeed(*INCREMENTAL)
+    world.succeed("step", "build")
+    assert_same(content_of(world), content)
+    return content, seconds
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -59,6 +63,8 @@ def test_runs_at_once_some_of_them_killed_leave_what_they_leave_one_by_one(
     world = begun_world(make_world)
 
     met = act_at_once(world, crowd_of(COMMANDS, seed, kills=4), seconds=2 * seconds)
+    # A hole is rebuilt by a run that is planned when it and its trades are both held; here that may be the next one.
+    world.succeed(*INCREMENTAL)
     world.succeed("step", "build")
 
     record_property("kills", met)
