@@ -13,7 +13,7 @@ _QUERIES = {
     "watermarks": "select dataset, exchange, symbol, timeframe, high_watermark_at, load_id from ops.markets"
     " order by 1, 2, 3, 4",
     "facts": "select dataset, exchange, symbol, timeframe, range_start, range_end, state, source, cause, attempt_day,"
-    " retry_at, load_id, run_id, recorded_at::date from ops.coverage_facts order by fact_id",
+    " retry_at, settles_after, load_id, run_id, recorded_at::date from ops.coverage_facts order by fact_id",
     "loads": "select load_id, step, table_name, manifest_id, files_id, run_id, kind, typed_rows, collapsed_rows,"
     " appended_rows, agreed_rows, retracted_rows, rejected_rows, flagged_rows, delta_version, known_at, details"
     " from ops.loads order by 1, 2",

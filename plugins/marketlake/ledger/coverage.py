@@ -87,6 +87,25 @@ def coverage_of(
         return _tiles(cursor, (dataset, exchange, symbol, timeframe), window)
 
 
+def facts_without(
+    cursor: psycopg.Cursor[Any], market: _Market, windows: Sequence[Window], *, load_ids: Sequence[str]
+) -> list[tuple[str | None, Fact]]:
+    """Return what was told about these windows of a market, cut to them, by none of the loads; each with its load, in
+    the order in which it was told."""
+    rows = cursor.execute(
+        "select load_id, range_start, range_end, state, source, cause, attempt_day, retry_at, settles_after"
+        f" from ops.coverage_facts where {_MARKET} and range_start < %s and range_end > %s"
+        " and (load_id is null or load_id <> all(%s)) order by fact_id",
+        [*market, max(window.end for window in windows), min(window.start for window in windows), list(load_ids)],
+    )
+    return [
+        (load_id, Fact(*market, both, *what))
+        for load_id, start, end, *what in rows
+        for window in windows
+        if (both := window.overlap(Window(start, end)))
+    ]
+
+
 def open_tiles(
     connection: psycopg.Connection, dataset: str, exchange: str, symbol: str, timeframe: str, *, before: datetime
 ) -> list[Tile]:
@@ -159,11 +178,11 @@ def _lock(cursor: psycopg.Cursor[Any], market: _Market) -> None:
 def _append_facts(cursor: psycopg.Cursor[Any], facts: Sequence[Fact], run_id: str, load_id: str | None) -> None:
     with cursor.copy(
         "copy ops.coverage_facts (dataset, exchange, symbol, timeframe, range_start, range_end, state, source, cause,"
-        " attempt_day, retry_at, load_id, run_id) from stdin"
+        " attempt_day, retry_at, settles_after, load_id, run_id) from stdin"
     ) as copy:
         for fact in facts:
             bounds = (fact.window.start, fact.window.end)
-            what = (fact.state, fact.source, fact.cause, fact.attempt_day, fact.retry_at)
+            what = (fact.state, fact.source, fact.cause, fact.attempt_day, fact.retry_at, fact.settles_after)
             copy.write_row((*fact.market, *bounds, *what, load_id, run_id))
 
 

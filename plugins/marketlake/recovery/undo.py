@@ -5,7 +5,8 @@ Shared by the restore of a table and by a rebuild that finds loads whose rows ar
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import psycopg
@@ -15,6 +16,7 @@ from marketlake.instants import Window
 from marketlake.ledger import Agreement, Fact, LoadRecord, apply_facts, reset_watermark
 from marketlake.ledger.agreements import record_agreements
 from marketlake.ledger.archive_files import record_loaded_archives
+from marketlake.ledger.coverage import facts_without
 from marketlake.ledger.facts import RESTORED, REVOKED, joined
 from marketlake.publish.bronze_tables import table_name
 
@@ -30,10 +32,11 @@ def undo_loads(
     told: Mapping[str, LoadRecord],
     run_id: str,
 ) -> list[Market]:
-    """Undo these loads in the caller's transaction; return the markets whose ranges are open again.
+    """Undo these loads in the caller's transaction; return the markets of which ranges were revoked.
 
-    `told` are the loads that the ledger still believes, by id in their order; their agreements and archives are taken
-    again. Rows of the lost loads leave Postgres, so that an earlier revision may take their place.
+    What other loads said about these ranges stands. `told` are the loads that the ledger still believes, by id in their
+    order; their agreements and archives are taken again. Rows of the lost loads leave Postgres, so that an earlier
+    revision may take their place.
     """
     ids = sorted(lost)
     windows = _told_windows(connection, ids)
@@ -44,7 +47,9 @@ def undo_loads(
     ]
     with connection.cursor() as cursor:
         _raise_incarnation(cursor, dataset.table, incarnation)
+        kept = {market: facts_without(cursor, market, joined(windows[market]), load_ids=ids) for market in windows}
         apply_facts(cursor, facts, run_id=run_id)
+        _tell_again(cursor, kept.values(), run_id)
         _agree_again(cursor, lost, told)
         cursor.execute("delete from ops.source_disagreements where load_id = any(%s)", [ids])
         cursor.execute("update ops.changes set publication_id = null where load_id = any(%s)", [ids])
@@ -70,6 +75,13 @@ def _told_windows(connection: psycopg.Connection, ids: list[str]) -> dict[Market
     for *market, start, end in rows:
         windows.setdefault((market[0], market[1], market[2], market[3]), []).append(Window(start, end))
     return windows
+
+
+def _tell_again(cursor: psycopg.Cursor[Any], told: Iterable[Sequence[tuple[str | None, Fact]]], run_id: str) -> None:
+    """Tell what others than the lost loads said about the ranges: what of it they hold is not open."""
+    for facts in told:
+        for load_id, of_one in groupby(facts, key=lambda item: item[0]):
+            apply_facts(cursor, [fact for _, fact in of_one], run_id=run_id, load_id=load_id)
 
 
 def _raise_incarnation(cursor: psycopg.Cursor[Any], table: str, incarnation: int) -> None:

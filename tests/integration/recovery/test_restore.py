@@ -45,6 +45,17 @@ def test_the_loads_that_are_lost_and_those_that_agreed_with_them_wait_again(told
     assert DeltaTable(str(told.root / "bronze" / "ohlcv")).to_pyarrow_table().num_rows == 10
 
 
+def test_what_other_loads_said_about_a_lost_loads_ranges_stands(told: Story) -> None:
+    before = ledger.coverage_of(told.connection, *MARKET), ledger.high_watermark(told.connection, *MARKET)
+    version = DeltaTable(str(told.root / "bronze" / "ohlcv")).version()
+    told.load(hours(0, 14), facts=(ledger.Fact(*MARKET, hours(0, 14), "present", "archive"),))
+    assert [tile.window for tile in ledger.coverage_of(told.connection, *MARKET)] == [hours(0, 14), hours(14, 24)]
+
+    restore(told.settings, told.connection, OHLCV, version, run_id="restore")
+
+    assert (ledger.coverage_of(told.connection, *MARKET), ledger.high_watermark(told.connection, *MARKET)) == before
+
+
 def test_a_rebuild_after_a_restore_says_the_same(told: Story) -> None:
     version = DeltaTable(str(told.root / "bronze" / "ohlcv")).version()
     restore(told.settings, told.connection, OHLCV, version - 1, run_id="restore")
