@@ -83,7 +83,7 @@ def _is_work(line: str) -> bool:
         "marketlake.cli step ",
         "marketlake.cli run ",
         "spark_jobs/bronze/load.py",
-        "/bin/dbt ",
+        "dbt_project/session.py",
         "airflow worker -- ",
     )
     return any(text in line for text in works) and "Executor" not in line
