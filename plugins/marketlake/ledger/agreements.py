@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from heapq import heappop, heappush
+from itertools import pairwise
 from typing import Any
 
 import psycopg
@@ -76,15 +78,22 @@ def agreements_of(
 
 def latest(pieces: Sequence[tuple[Window, datetime]]) -> list[tuple[Window, datetime]]:
     """Return ranges without overlaps that carry the latest instant of the pieces over them, in order."""
-    left: list[tuple[Window, datetime]] = []
-    taken = list[Window]()
-    for window, at in sorted(pieces, key=lambda piece: piece[1], reverse=True):
-        left += [(rest, at) for rest in window.minus(taken)]
-        taken.append(window)
+    ordered = sorted(pieces, key=lambda piece: piece[1], reverse=True)
+    opening: dict[datetime, list[int]] = {}
+    for rank, (window, _) in enumerate(ordered):
+        opening.setdefault(window.start, []).append(rank)
+    bounds = sorted({*opening, *(window.end for window, _ in pieces)})
+    open_ranks = list[int]()
     result = list[tuple[Window, datetime]]()
-    for window, at in sorted(left):
-        if result and result[-1][1] == at and result[-1][0].end == window.start:
-            result[-1] = (Window(result[-1][0].start, window.end), at)
-        else:
-            result.append((window, at))
+    for start, end in pairwise(bounds):
+        for rank in opening.get(start, ()):
+            heappush(open_ranks, rank)
+        while open_ranks and ordered[open_ranks[0]][0].end <= start:
+            heappop(open_ranks)
+        if not open_ranks:
+            continue
+        at = ordered[open_ranks[0]][1]
+        if result and result[-1][1] == at and result[-1][0].end == start:
+            start = result.pop()[0].start
+        result.append((Window(start, end), at))
     return result
