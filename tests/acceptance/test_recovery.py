@@ -47,7 +47,7 @@ def told(make_world: MakeWorld) -> World:
         break_(world, name)
     world.succeed("run", *TIMEFRAMES, *both, *window)
     world.succeed("run", "--dataset", "trades", "--symbol", "ETH/USDT", *window)
-    world.load("RUNE/EUR", "4h", "2021-04-05", "2021-04-07")  # listed on the second day
+    world.load("KEEP/USDT:USDT", "4h", "2021-06-19", "2021-06-21")  # listed on the second day
     for name in ("reissued", "retracted", "restated"):
         break_(world, name)
     world.sandbox.set_clock("2025-03-06T07:00:00Z")
