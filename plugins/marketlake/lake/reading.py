@@ -1,12 +1,15 @@
 """Rows of one market out of a table's files: current, as known at an instant, or every revision.
 
 Files that cannot hold the range are never opened, and what the statistics of a file say of all its rows is not tested
-again. Where they say that every key occurs once, the rows are the current ones already; otherwise they are ranked.
+again. Where they say that every key occurs once, the rows are the current ones already; otherwise they are ranked,
+months beside each other in threads, since rows of other instants do not change which one is current.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache, reduce
@@ -26,6 +29,8 @@ from marketlake.lake.schemas import arrow_schema
 # What the ranking in SQL needs beside the key.
 _RANKING = (*RANKING_COLUMNS, "known_at")
 BACKFILLED = pa.field("is_backfilled", pa.bool_())
+# Files are ranked apart from others if they have so many rows; of fewer a scan takes longer to begin than to do.
+_PART_ROWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -70,15 +75,32 @@ def read_range(
     bounds = wanted.bounds(dataset)
     if as_of is not None and not include_backfilled:
         bounds["known_at"] = (None, as_of)
-    flagged = as_of is not None and include_backfilled
-    if not flagged and _is_plain(table.holding(bounds)):
-        plain = scan(table, dataset, bounds, list(dict.fromkeys([*columns, dataset.time_column]))).collect()
-        return _shaped(_in_time_order(plain, dataset.time_column), dataset, columns)
-    if not flagged and dataset.time_column in dataset.key:
-        needed = list(dict.fromkeys([*columns, dataset.time_column, *RANKING_COLUMNS]))
-        current = current_rows(scan(table, dataset, bounds, needed).collect(), dataset.time_column, columns)
-        return _shaped(current, dataset, columns)
-    return _ranked(table, dataset, bounds, columns, as_of if flagged else None)
+    if as_of is not None and include_backfilled:
+        return _ranked(table, dataset, bounds, columns, as_of)
+    files = table.holding(bounds)
+    if _is_plain(files):
+        return _current(table, dataset, bounds, columns, files)
+    if dataset.time_column not in dataset.key:
+        return _ranked(table, dataset, bounds, columns, None)
+    parts = _apart(files, dataset.time_column)
+    with ThreadPoolExecutor(min(len(parts), os.cpu_count() or 1)) as pool:  # NumPy and polars let go of Python's lock
+        return pa.concat_tables(pool.map(lambda part: _current(table, dataset, bounds, columns, part), parts))
+
+
+def _current(
+    table: TableFiles,
+    dataset: Dataset,
+    bounds: dict[str, tuple[Any, Any]],
+    columns: Sequence[str],
+    files: list[LakeFile],
+) -> pa.Table:
+    """Return the current rows of files which hold all rows of their instants, in time order."""
+    is_plain = _is_plain(files)
+    needed = dict.fromkeys([*columns, dataset.time_column, *(() if is_plain else RANKING_COLUMNS)])
+    rows = _scan(files, table, dataset, bounds, list(needed)).collect()
+    if is_plain:
+        return _shaped(_in_time_order(rows, dataset.time_column), dataset, columns)
+    return _shaped(current_rows(rows, dataset.time_column, columns), dataset, columns)
 
 
 def _ranked(
@@ -110,8 +132,17 @@ def scan(
     table: TableFiles, dataset: Dataset, bounds: dict[str, tuple[Any, Any]], columns: Sequence[str]
 ) -> pl.LazyFrame:
     """Return a lazy frame of the rows inside the bounds, of the files that may hold such rows only."""
+    return _scan(table.holding(bounds), table, dataset, bounds, columns)
+
+
+def _scan(
+    files: list[LakeFile],
+    table: TableFiles,
+    dataset: Dataset,
+    bounds: dict[str, tuple[Any, Any]],
+    columns: Sequence[str],
+) -> pl.LazyFrame:
     schema = _polars_schema(arrow_schema(dataset, columns))
-    files = table.holding(bounds)
     if not files:
         return pl.LazyFrame(schema=schema)
     named = [column for column in table.partition_columns if column in columns]
@@ -164,6 +195,23 @@ def _alike(
 
     for (_, left), group in groupby(sorted(files, key=first_time), key=what_counts):
         yield {column: bounds[column] for column in left}, list(group)
+
+
+def _apart(files: list[LakeFile], time_column: str) -> list[list[LakeFile]]:
+    """Return the files in parts that have no instant in common, in time order."""
+    times = {file.path: file.bounds.get(time_column, (None, None)) for file in files}
+    if any(None in bound for bound in times.values()):
+        return [files]
+    parts, rows, last = list[list[LakeFile]](), 0, None
+    for file in sorted(files, key=lambda file: times[file.path]):
+        low, high = times[file.path]
+        if last is None or (low > last and rows >= _PART_ROWS):
+            parts.append([])
+            rows = 0
+        parts[-1].append(file)
+        rows += file.rows
+        last = high if last is None else max(last, high)
+    return parts
 
 
 def _predicate(bounds: Bounds, partitions: Sequence[str]) -> pl.Expr | None:
