@@ -90,7 +90,7 @@ class _OpenFile:
         below = "".join(f"{name}={quote(value, safe=' ')}/" for name, value in partition.items())
         self.partition = partition
         self._schema = schema
-        self._path = f"{below}{prefix}-{uuid.uuid4()}.zstd.parquet"
+        self._path = f"{below}{prefix}-{uuid.uuid4()}.parquet"
         self._absolute = folder / self._path
         self._absolute.parent.mkdir(parents=True, exist_ok=True)
         self._writer = pq.ParquetWriter(self._absolute, schema, **writer_options(schema))
@@ -125,7 +125,22 @@ class _OpenFile:
 def writer_options(schema: pa.Schema) -> dict[str, Any]:
     """Return what a Parquet writer of a lake's file is told."""
     texts = [field.name for field in schema if pa.types.is_string(field.type) and field.name not in _DISTINCT_TEXTS]
-    return {"compression": "zstd", "use_dictionary": texts, "store_schema": False}
+    numbers = [field.name for field in schema if pa.types.is_timestamp(field.type) or pa.types.is_integer(field.type)]
+    return {
+        "compression": {_leaf(field): _codec(field) for field in schema},
+        "use_dictionary": texts,
+        "column_encoding": dict.fromkeys(numbers, "DELTA_BINARY_PACKED"),
+        "store_schema": False,
+    }
+
+
+def _codec(field: pa.Field) -> str:
+    """Return LZ4 for decimals, whose bytes zstd packs a third smaller but unpacks at half the speed."""
+    return "lz4" if pa.types.is_decimal(field.type) else "zstd"
+
+
+def _leaf(field: pa.Field) -> str:
+    return f"{field.name}.list.element" if pa.types.is_list(field.type) else str(field.name)
 
 
 def write_groups(writer: pq.ParquetWriter, rows: pa.Table, symbol: str, *, is_end: bool = True) -> pa.Table:

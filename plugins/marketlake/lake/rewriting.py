@@ -37,7 +37,7 @@ def rewrite_files(delta: DeltaTable, files: Sequence[LakeFile], *, sorted_by: Se
     count = max(1, round(sum(file.bytes for file in files) / target_bytes))
     per_file = -(-rows.num_rows // count)
     written = [
-        _write(rows.slice(start, per_file), folder / f"part-{uuid.uuid4()}.zstd.parquet", names[0])
+        _write(rows.slice(start, per_file), folder / f"part-{uuid.uuid4()}.parquet", names[0])
         for start in range(0, rows.num_rows, per_file)
     ]
     _commit(delta, files, written)
