@@ -43,7 +43,7 @@ BY_TURN = BY_REQUEST | {"source", "revision"}
 ENDED = ("success", "failed")
 
 
-@dataclass
+@dataclass(eq=False)
 class Killer(threading.Thread):
     """Kills one of the world's working processes at random, so many times; counts those that it met."""
 
