@@ -86,13 +86,15 @@ def killed_at_point(world: World, arguments: list[str], point: str) -> None:
     assert killed.code in KILLED, f"{point} did not stop the run: {killed.err[-2000:]}"
 
 
-def repeat_until_well(world: World, arguments: list[str], environ: Mapping[str, str] | None = None) -> int:
+def repeat_until_well(
+    world: World, arguments: list[str], environ: Mapping[str, str] | None = None, *, most: int = MOST_REPEATS
+) -> int:
     """Repeat a command until it ends well, a few times at most; return how often it ran."""
-    for count in range(1, MOST_REPEATS + 1):
+    for count in range(1, most + 1):
         done = world.command(*arguments, "--json", environ=dict(environ or {}))
         if done.code == 0:
             return count
-    raise AssertionError(f"{MOST_REPEATS} repeats did not end well: {done.out[-2000:]}\n{done.err[-4000:]}")
+    raise AssertionError(f"{most} repeats did not end well: {done.out[-2000:]}\n{done.err[-4000:]}")
 
 
 def seconds_of_command(world: World, arguments: list[str]) -> float:

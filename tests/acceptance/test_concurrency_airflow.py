@@ -24,7 +24,7 @@ from marketlake.instants import format_instant, parse_instant
 from marketlake.sandbox import Sandbox, SyntheticMarket
 from tests.acceptance.conftest import MakeWorld
 from tests.acceptance.crowds import BY_REQUEST, assert_same, layers_of
-from tests.acceptance.kills import repeat_until_well
+from tests.acceptance.kills import MOST_REPEATS, repeat_until_well
 from tests.acceptance.test_real_scheduler import CLOCK, DAYS, SMALL, free_port
 from tests.world import World, world_of
 
@@ -168,7 +168,7 @@ def test_all_at_once_and_killed_at_random_leaves_what_one_by_one_does(
     hours = (HOURS[1] - HOURS[0]) // timedelta(hours=1) + 1
     try:
         with ThreadPoolExecutor(1) as pool:
-            by_hand = pool.submit(repeat_until_well, world, list(BY_HAND))
+            by_hand = pool.submit(repeat_until_well, world, list(BY_HAND), most=MOST_REPEATS + KILLS)
             scheduler.wait((DAILY, HOURLY, ON_REQUEST), runs=len(DAYS) + hours + 1, seconds=2400)
             by_hand.result()
     finally:
