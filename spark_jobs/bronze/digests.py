@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import sha256
-from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -31,7 +30,10 @@ def digests(dataset: Dataset, columns: Mapping[str, pa.Array], written: Mapping[
             parts.append(pc.fill_null(pc.binary_join_element_wise(name, text, ""), ""))
         else:
             parts += [name, text]
-    return _hashed(pc.binary_join_element_wise(*parts, ""))
+    # The separator before the first value that is there.
+    if isinstance(parts[0], str):
+        return _hashed(pc.binary_join_element_wise(parts[0][1:], *parts[1:], ""))
+    return _hashed(pc.binary_replace_slice(pc.binary_join_element_wise(*parts, ""), 0, 1, ""))
 
 
 def _written(column: Column, values: pa.Array) -> pa.Array:
@@ -43,16 +45,12 @@ def _written(column: Column, values: pa.Array) -> pa.Array:
 
 
 def _hashed(texts: pa.Array) -> pa.Array:
-    """Return the digests of texts that each begin with a separator that is none of them."""
-    _, ends, data = texts.buffers()
     if not len(texts):
         return pa.array([], pa.string())
-    places = np.frombuffer(ends, dtype=np.int32)[texts.offset : texts.offset + len(texts) + 1].tolist()
-    bytes_ = memoryview(data)
-    sums = b"".join([sha256(bytes_[start + 1 : end]).digest()[:_BYTES] for start, end in pairwise(places)])
-    hexed = np.frombuffer(sums.hex().encode(), dtype=np.uint8).reshape(len(texts), -1)
+    sums = b"".join([sha256(text).digest() for text in texts.cast(pa.binary()).to_pylist()])
+    kept = np.frombuffer(sums, dtype=np.uint8).reshape(len(texts), -1)[:, :_BYTES]
     letters = np.empty((len(texts), _LENGTH), dtype=np.uint8)
     letters[:, : len(VERSION)] = np.frombuffer(VERSION.encode(), dtype=np.uint8)
-    letters[:, len(VERSION) :] = hexed
+    letters[:, len(VERSION) :] = np.frombuffer(kept.tobytes().hex().encode(), dtype=np.uint8).reshape(len(texts), -1)
     offsets = np.arange(0, letters.size + 1, _LENGTH, dtype=np.int32)
-    return pa.StringArray.from_buffers(len(texts), pa.py_buffer(offsets), pa.py_buffer(letters.tobytes()))
+    return pa.StringArray.from_buffers(len(texts), pa.py_buffer(offsets), pa.py_buffer(letters))

@@ -10,6 +10,8 @@ from decimal import Decimal, InvalidOperation
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from marketlake.exchanges import plain_numbers
+
 DECIMAL = pa.decimal128(28, 12)
 INSTANT = pa.timestamp("us", tz="UTC")
 # decimal(28,12): sixteen digits before the point; after it twelve, and zeros that change nothing.
@@ -34,9 +36,12 @@ def texts(column: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 def plain_decimals(raw: pa.Array) -> tuple[pa.Array, pa.Array] | None:
     """Return decimal(28,12) of the raw texts and their shortest text; None where one is not written the usual way."""
-    if not pc.all(pc.match_substring_regex(raw, _PLAIN), min_count=0).as_py():
-        return None
-    return raw.cast(DECIMAL), pc.ascii_rtrim(pc.ascii_rtrim(raw, "0"), ".")
+    values = plain_numbers.decimals(raw)
+    if values is None:
+        if not pc.all(pc.match_substring_regex(raw, _PLAIN), min_count=0).as_py():
+            return None
+        values = raw.cast(DECIMAL)
+    return values, pc.ascii_rtrim(pc.ascii_rtrim(raw, "0"), ".")
 
 
 def decimals(values: pa.Array) -> pa.Array:

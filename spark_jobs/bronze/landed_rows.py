@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from marketlake.datasets import Column, ColumnType, Dataset
+from marketlake.exchanges import plain_numbers
 from marketlake.exchanges.registry import exchange_named
 from marketlake.instants import EARLIEST
 from marketlake.landing.rebuilt import REBUILT_FORMAT, rebuilt_batches
@@ -159,6 +160,8 @@ def _value(column: Column, raw: pa.Array, written: dict[str, pa.Array]) -> tuple
     if column.type is ColumnType.DECIMAL and (plain := plain_decimals(raw)) is not None:
         values, written[column.name] = plain
         return values, pa.repeat(False, len(raw))
+    if column.type is ColumnType.INTEGER and (numbers := plain_numbers.whole_numbers(raw)) is not None:
+        return numbers, pa.repeat(False, len(raw))
     given = texts(raw)
     values = _READERS[column.type](given)
     if column.type is ColumnType.DECIMAL:

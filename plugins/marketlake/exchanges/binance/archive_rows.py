@@ -31,7 +31,8 @@ from marketlake.exchanges.zip_member import ZipMember
 from marketlake.instants import Window, format_instant
 from marketlake.work import LandedFile
 
-_BLOCK_BYTES = 4 << 20
+# A month of one-minute candles is one block.
+_BLOCK_BYTES = 8 << 20
 _COLUMNS = {"ohlcv": KLINE_COLUMNS, "funding_rates": FUNDING_ARCHIVE_COLUMNS, "trades": AGG_TRADE_ARCHIVE_COLUMNS}
 _HEADERS = {
     "ohlcv": ("open_time", "open", "high", "low", "close", "volume"),
@@ -63,7 +64,7 @@ def archive_batches(
         if not stream.peek(1):
             return
         bad_lines: list[str] = []
-        reader = _open_csv(stream, names, bad_lines=bad_lines, file=file)
+        reader = _open_csv(stream, names, bad_lines=bad_lines, file=file, with_payload=with_payload)
         position = 0
         while (block := _next_block(reader, file)) is not None:
             yield _batch(dataset, block, member, file=file, position=position, with_payload=with_payload)
@@ -82,7 +83,9 @@ def _names(dataset: str, fields: list[str], *, has_header: bool, file: LandedFil
     return [known[place] or f"unused_{place}" for place in range(len(fields))]
 
 
-def _open_csv(stream: Any, names: list[str], *, bad_lines: list[str], file: LandedFile) -> pacsv.CSVStreamingReader:
+def _open_csv(
+    stream: Any, names: list[str], *, bad_lines: list[str], file: LandedFile, with_payload: bool
+) -> pacsv.CSVStreamingReader:
     def keep(row: pacsv.InvalidRow) -> str:
         bad_lines.append(row.text)
         return "skip"
@@ -93,7 +96,10 @@ def _open_csv(stream: Any, names: list[str], *, bad_lines: list[str], file: Land
             read_options=pacsv.ReadOptions(column_names=names, block_size=_BLOCK_BYTES, use_threads=False),
             parse_options=pacsv.ParseOptions(invalid_row_handler=keep),
             convert_options=pacsv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
+                column_types=dict.fromkeys(names, pa.string()),
+                strings_can_be_null=True,
+                null_values=[""],
+                include_columns=names if with_payload else [name for name in names if not _is_unused(name)],
             ),
         )
     except pa.ArrowInvalid as error:
@@ -112,7 +118,7 @@ def _next_block(reader: pacsv.CSVStreamingReader, file: LandedFile) -> pa.Record
 def _batch(
     dataset: str, block: pa.RecordBatch, member: ZipMember, *, file: LandedFile, position: int, with_payload: bool
 ) -> pa.RecordBatch:
-    columns = {name: block.column(name) for name in block.schema.names if not name.startswith("unused_")}
+    columns = {name: block.column(name) for name in block.schema.names if not _is_unused(name)}
     time_column = TIME_COLUMNS[dataset]
     texts = columns[time_column]
     columns[time_column] = instants_of(texts)
@@ -160,6 +166,10 @@ def _payloads(block: pa.RecordBatch, *, has_quotes: bool) -> pa.Array | list[str
         return [json.dumps([value or "" for value in row.values()]) for row in block.to_pylist()]
     texts = [pc.fill_null(column, "") for column in block.columns]
     return pc.binary_join_element_wise('["', pc.binary_join_element_wise(*texts, '","'), '"]', "")
+
+
+def _is_unused(name: str) -> bool:
+    return name.startswith("unused_")
 
 
 def _bad_batch(dataset: str, bad_lines: list[str], *, file: LandedFile, position: int) -> pa.RecordBatch:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from marketlake.exchanges import plain_numbers
 
 INSTANT = pa.timestamp("us", tz="UTC")
 # The exchange's columns, by place, under the registry's names; None is not kept.
@@ -66,10 +69,10 @@ RAW_SCHEMAS = {
 
 def instants_of(texts: pa.Array) -> pa.Array:
     """Return the UTC instants of epoch texts: milliseconds below 10^14, microseconds from there; else null."""
-    is_readable = pc.fill_null(pc.match_substring_regex(texts, r"^[0-9]{13,16}$"), False)
-    if not pc.all(is_readable, min_count=0).as_py():
-        texts = pc.if_else(is_readable, texts, pa.scalar(None, pa.string()))
-    numbers = pc.cast(texts, pa.int64())
+    numbers = plain_numbers.whole_numbers(texts, least_digits=13, most_digits=16)
+    if numbers is None:
+        is_readable = pc.fill_null(pc.match_substring_regex(texts, r"^[0-9]{13,16}$"), False)
+        numbers = pc.cast(pc.if_else(is_readable, texts, pa.scalar(None, pa.string())), pa.int64())
     return pc.cast(pc.if_else(pc.less(numbers, 10**14), pc.multiply(numbers, 1000), numbers), INSTANT)
 
 
@@ -105,7 +108,7 @@ def raw_batch(
     schema = RAW_SCHEMAS[dataset]
     everything = {
         **columns,
-        "source_position": pa.array(range(first_position, first_position + count), pa.int64()),
+        "source_position": pa.array(np.arange(first_position, first_position + count, dtype=np.int64)),
         "received_at": pa.repeat(pa.scalar(received_at, INSTANT), count),
         "source_ref": pa.repeat(pa.scalar(source_ref, pa.string()), count),
     }

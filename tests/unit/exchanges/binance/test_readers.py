@@ -139,14 +139,15 @@ def test_funding_archives_give_interval_and_rate(tmp_path: Path) -> None:
 
 
 def test_a_large_archive_is_read_in_blocks(tmp_path: Path) -> None:
-    lines = [row(FIRST_MS + number * 60_000) for number in range(31 * 1440)]
+    count = 2 * 31 * 1440
+    lines = [row(FIRST_MS + number * 30_000) for number in range(count)]
     path = write_zip(tmp_path, "\n".join(lines) + "\n")
 
     batches = list(read_batches("ohlcv", path, file=landed(), answer=answer()))
 
     assert len(batches) > 1
     positions = [place for batch in batches for place in batch.column("source_position").to_pylist()]
-    assert positions == list(range(31 * 1440))
+    assert positions == list(range(count))
 
 
 def test_the_recorded_excerpts_of_daily_archives_are_read(recorded_data: Path, tmp_path: Path) -> None:
