@@ -29,7 +29,8 @@ def spark_submit_command(
 ) -> tuple[list[str], dict[str, str]]:
     """Return the command and the whole environment that run `script`, a path below the repository.
 
-    `is_bulk` keeps the optimising compiler and the parallel collector, which pay from about a million rows on.
+    `is_bulk` keeps the optimising compiler and the parallel collector, which pay from about a million rows on that
+    Spark itself looks at.
 
     Raises:
         SetupError: Java, the jars or the library's environment are missing or do not fit.

@@ -43,8 +43,9 @@ class NotInBulkError(DataError):
 class Staged:
     """What the executors wrote of one manifest: files that no transaction names yet.
 
-    `judged` are their rows, read back, as conformed rows with their reasons; `audited` are the rejected ones and those
-    of the accepted that can change a result of the audit. An accepted row's `source_position` is its place in the file.
+    `judged` are the rejected rows, as conformed rows with their reasons, and where ids may jump the accepted ones too,
+    read back; `audited` are the rejected ones and those of the accepted that can change a result of the audit. An
+    accepted row's `source_position` is its place in the file.
     """
 
     folder: str
@@ -244,10 +245,10 @@ def _conformed(context: LoadContext, folder: str, files: Sequence[DataFile]) -> 
 
 
 def _read_back(context: LoadContext, folder: str, files: Mapping[str, Sequence[DataFile]]) -> DataFrame:
-    """Return all rows of the written files as conformed rows with their reasons."""
+    """Return the rows that a commit looks at as conformed rows with their reasons: accepted ones for their ids."""
     dataset, spark = context.dataset, context.spark
     rejected = _conformed(context, folder, files[REJECTED])
-    if not files[ACCEPTED]:
+    if dataset.id_column is None or not files[ACCEPTED]:
         return rejected
     stored = ", ".join(f"{column.name} {column.spark_type}" for column in dataset.columns)
     paths = [f"{folder}/{file.path}" for file in files[ACCEPTED]]
@@ -256,11 +257,11 @@ def _read_back(context: LoadContext, folder: str, files: Mapping[str, Sequence[D
     written = {"_file": F.col("_metadata.file_name"), "source_position": F.col("_metadata.row_index")}
     given = {**written, "manifest_no": F.lit(0), "fate": F.lit(KEPT)}
     good = good.withColumns({**given, "place": F.lit(1), REASONS: none, FLAGS: none})
-    if dataset.id_column:  # only jumps of ids are told by answer
-        parts = list(_parts(files[ACCEPTED]))
-        numbers = spark.createDataFrame(parts, "of_file string, start int, after int, answer_no int")
-        is_of_part = F.expr("_file = of_file and source_position >= start and source_position < after")
-        good = good.join(F.broadcast(numbers), on=is_of_part, how="left")
+    numbers = spark.createDataFrame(
+        list(_parts(files[ACCEPTED])), "of_file string, start int, after int, answer_no int"
+    )
+    is_of_part = F.expr("_file = of_file and source_position >= start and source_position < after")
+    good = good.join(F.broadcast(numbers), on=is_of_part, how="left")
     absent = {name: F.lit(None).cast(kind) for name, kind in EXTRA_COLUMNS.items() if name not in good.columns}
     return good.withColumns(absent).select(*rejected.columns).unionByName(rejected)
 

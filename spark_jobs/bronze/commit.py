@@ -135,6 +135,8 @@ def commit_in_bulk(context: LoadContext, waiting: WaitingManifest) -> LoadRecord
         staged = stage(context, task, known_at=_next_known_at(context, task))
         seconds = time.monotonic() - started
         _log.info("%s: executors wrote %d files in %.1f s", task.name, len(staged.files[ACCEPTED]), seconds)
+        # Each of the audit's many queries would open all the files again.
+        audited = staged.audited.persist()
         try:
             with tuned_for_few_rows(context.spark) if staged.is_light(context.dataset) else nullcontext():
                 judgement = judge(
@@ -144,7 +146,7 @@ def commit_in_bulk(context: LoadContext, waiting: WaitingManifest) -> LoadRecord
                     settings=context.settings,
                     manifests=1,
                     name=f"{context.dataset.name}-{task.manifest_id[:8]}",
-                    counted=(staged.counts, staged.audited),
+                    counted=(staged.counts, audited),
                 )
                 kept = [] if 0 in judgement.critical else staged.accepted_files(judgement.refused_symbols(0))
                 done = _commit_judged(context, task, lease, _Judged(staged.judged, judgement, 0, staged), started)
@@ -153,6 +155,8 @@ def commit_in_bulk(context: LoadContext, waiting: WaitingManifest) -> LoadRecord
             if not _is_committed(context, task):
                 staged.remove()
             raise
+        finally:
+            audited.unpersist()
         staged.remove(kept)
         return done
 

@@ -17,8 +17,8 @@ from marketlake.pipeline.damaged import damages
 from marketlake.pipeline.refused import judge_again, refusals
 
 LOAD_JOB = "spark_jobs/bronze/load.py"
-# From about this many candles on, the optimising compiler pays for its warm-up.
-_BULK_ROWS = 500_000
+# From about this many candles on that Spark itself has to compare, the optimising compiler pays for its warm-up.
+_COMPARED_ROWS = 500_000
 _STOP_SECONDS = 15
 _STANDARD_ERROR = 2
 _LOG = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ def load_bronze(call: StepCall) -> dict[str, Any]:
     if not waiting:
         return {"manifests": 0, "judged_again": 0}
     _LOG.info("loading %d manifest(s)%s", len(waiting), f", {again} of them judged again" if again else "")
-    run_spark_job(call, LOAD_JOB, is_bulk=_is_bulk(call, waiting))
+    run_spark_job(call, LOAD_JOB, is_bulk=_compares_many(call, waiting))
     left = manifests_waiting(call.connection)
     still = {row.manifest_id for row in left} & {row.manifest_id for row in waiting}
     return {"manifests": len(waiting) - len(still), "judged_again": again}
@@ -136,14 +136,15 @@ def _together(left: MarketVerdict, right: MarketVerdict) -> MarketVerdict:
     )
 
 
-def _is_bulk(call: StepCall, waiting: list[ManifestRow]) -> bool:
+def _compares_many(call: StepCall, waiting: list[ManifestRow]) -> bool:
+    """Whether Spark has many rows to look at: those that are new are written in bulk, by Python workers."""
     from marketlake.timeframes import grid_count
 
     rows = 0
     for run_id in {row.run_id for row in waiting}:
-        tasks = tasks_of(call.connection, run_id)
-        rows += sum(grid_count(task.window, task.timeframe) for task in tasks if task.timeframe)
-    return rows >= _BULK_ROWS
+        tasks = [task for task in tasks_of(call.connection, run_id) if task.timeframe and task.reason != "new"]
+        rows += sum(grid_count(task.window, task.timeframe) for task in tasks)
+    return rows >= _COMPARED_ROWS
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -11,6 +11,7 @@ from marketlake import ledger
 from marketlake.errors import QualityError
 from marketlake.instants import Window, parse_instant, parse_window
 from marketlake.ledger import Change, Fact, LoadRecord, MarketVerdict, Run
+from marketlake.pipeline import loading
 from marketlake.pipeline.call import StepCall
 from marketlake.pipeline.checking import check_run, problems_of
 from marketlake.pipeline.loading import load_bronze, validate_data_quality, verdicts_of_run
@@ -209,6 +210,20 @@ def test_without_a_window_only_refusals_from_the_high_watermark_on_are_judged_ag
 def test_a_load_with_nothing_waiting_starts_no_java(story, monkeypatch):
     monkeypatch.setenv("JAVA_HOME", "/nonexistent")
     assert load_bronze(story.run()) == {"manifests": 0, "judged_again": 0}
+
+
+@pytest.mark.parametrize(("reason", "is_bulk"), [("new", False), ("force", True)])
+def test_the_job_optimises_its_code_where_spark_itself_compares_many_rows(story, monkeypatch, reason, is_bulk):
+    call, asked = story.run(), list[bool]()
+    window = parse_window("2023-01-01", "2025-01-01")
+    task = FetchTask("t", "r", "binance", "ohlcv", BTC, "1m", "archive", window, reason=reason)
+    ledger.save_tasks(story.connection, "r", [task])
+    story.manifest()
+    monkeypatch.setattr(loading, "run_spark_job", lambda call, job, *, is_bulk: asked.append(is_bulk))
+
+    load_bronze(call)
+
+    assert asked == [is_bulk]
 
 
 def test_a_compaction_that_fails_is_a_warning_of_the_run(story: Story) -> None:

@@ -33,6 +33,8 @@ from marketlake.work import LandedFile
 
 # A month of one-minute candles is one block.
 _BLOCK_BYTES = 8 << 20
+# The first line is looked at before it is read as CSV.
+_PEEK_BYTES = 1 << 16
 _COLUMNS = {"ohlcv": KLINE_COLUMNS, "funding_rates": FUNDING_ARCHIVE_COLUMNS, "trades": AGG_TRADE_ARCHIVE_COLUMNS}
 _HEADERS = {
     "ohlcv": ("open_time", "open", "high", "low", "close", "volume"),
@@ -54,7 +56,7 @@ def archive_batches(
         DataError: the zip is damaged, its columns are unknown, or a row lies outside the file's period.
     """
     with ZipMember(path) as member:
-        stream = io.BufferedReader(member, _BLOCK_BYTES)
+        stream = io.BufferedReader(member, _PEEK_BYTES)
         first_line = stream.peek(1)[:4096].split(b"\n", 1)[0].decode("utf-8", "replace")
         fields = [field.strip() for field in next(csv.reader([first_line]), [])]
         has_header = bool(fields) and not fields[0].lstrip("-").isdigit()
