@@ -23,7 +23,15 @@ from marketlake.errors import DataError
 from marketlake.lake.data_files import DataFile, remove_files
 from marketlake.work import Answer, Manifest
 from spark_jobs.audit.verdicts import MarketCounts
-from spark_jobs.bronze.bulk_files import ACCEPTED, AUDITED, REJECTED, BulkLoad, SourceCounts, write_sources
+from spark_jobs.bronze.bulk_files import (
+    ACCEPTED,
+    AUDITED,
+    REJECTED,
+    BulkLoad,
+    SourceCounts,
+    conformed_schema,
+    write_sources,
+)
 from spark_jobs.bronze.conform import conformed_columns, is_small, landed_sources
 from spark_jobs.bronze.context import LoadContext, LoadTask
 from spark_jobs.bronze.landed_rows import COLLAPSED, EXTRA_COLUMNS, KEPT, OPEN, OUTSIDE, LandedSource, typed_schema
@@ -237,10 +245,15 @@ def _summed(counts: Iterable[dict[str, int]]) -> dict[str, int]:
 
 
 def _conformed(context: LoadContext, folder: str, files: Sequence[DataFile]) -> DataFrame:
-    """Return the rows of files that hold conformed rows with their reasons."""
+    """Return the rows of files that hold conformed rows with their reasons; few of them from the driver's memory."""
     schema = typed_schema(context.dataset) + f", place int, {REASONS} array<string>, {FLAGS} array<string>"
     paths = [f"{folder}/{file.path}" for file in files]
-    rows = context.spark.read.schema(schema).parquet(*paths) if paths else context.spark.createDataFrame([], schema)
+    if sum(file.rows for file in files) <= FEW_ROWS:
+        none = conformed_schema(context.dataset).empty_table()
+        held = [pq.read_table(path, partitioning=None).cast(none.schema) for path in paths]
+        rows = context.spark.createDataFrame(pa.concat_tables([none, *held]), schema)
+    else:
+        rows = context.spark.read.schema(schema).parquet(*paths)
     return rows.select(*conformed_columns(context.dataset), REASONS, FLAGS)
 
 
