@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from marketlake.datasets import Dataset
@@ -30,6 +30,7 @@ from spark_jobs.bronze.bulk_files import (
     BulkLoad,
     SourceCounts,
     conformed_schema,
+    import_writers,
     write_sources,
 )
 from spark_jobs.bronze.conform import conformed_columns, is_small, landed_sources
@@ -110,6 +111,12 @@ def why_not_in_bulk(manifest: Manifest) -> str | None:
         if is_same and answer.window.start < before.window.end:
             return f"two of its answers are about {answer.market.symbol} from {answer.window.start:%Y-%m-%d}"
     return "an answer has several files" if any(len(answer.files) > 1 for answer in with_files) else None
+
+
+def start_workers(spark: SparkSession) -> None:
+    """Start a Python worker on each core and let it import what it writes with: that takes seconds of a bulk load."""
+    cores = spark.sparkContext.defaultParallelism
+    spark.range(0, cores, 1, cores).mapInArrow(import_writers, "id long").collect()
 
 
 def stage(context: LoadContext, task: LoadTask, *, known_at: datetime) -> Staged:

@@ -5,7 +5,7 @@ The rules are those of every load, asked in DuckDB. What is written is nobody's 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -77,6 +77,13 @@ class SourceCounts:
 
 class _NeedsComparisonError(DataError):
     """What a row is cannot be told without all others: it repeats one, or does not say where it came from."""
+
+
+def import_writers(rows: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Return the rows as they are: to find this module a worker imports it, and here what Arrow imports when used."""
+    import pandas  # noqa: F401  # for its effect
+
+    yield from rows
 
 
 def write_sources(load: BulkLoad, sources: Sequence[LandedSource]) -> Iterator[dict[str, Any]]:

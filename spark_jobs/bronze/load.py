@@ -11,7 +11,7 @@ import logging
 import sys
 import threading
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from itertools import groupby
 
 import psycopg
@@ -26,7 +26,7 @@ from marketlake.rules import rules_for
 from marketlake.settings import Settings, load_settings
 from marketlake.work import Manifest
 from spark_jobs.audit import import_audit, judge
-from spark_jobs.bronze.bulk import NotInBulkError, why_not_in_bulk
+from spark_jobs.bronze.bulk import NotInBulkError, start_workers, why_not_in_bulk
 from spark_jobs.bronze.commit import commit_in_bulk, commit_manifest
 from spark_jobs.bronze.conform import conform, is_small
 from spark_jobs.bronze.context import LoadContext, WaitingManifest
@@ -210,6 +210,8 @@ def run(settings: Settings, *, run_id: str | None, retry_refused: bool) -> dict[
         importing = threading.Thread(target=import_audit, daemon=True)
         importing.start()
         spark = _started_session(settings)
+        if _has_bulk(LandingArea(settings.lake_root), rows):
+            threading.Thread(target=_start_workers, args=[spark], daemon=True).start()
         importing.join()
         done = load_waiting(spark, settings, connection, rows)
         return {
@@ -233,6 +235,20 @@ def _started_session(settings: Settings) -> SparkSession:
             f"Spark did not start with master {settings.spark.master}: {why}; `marketlake doctor` tells what is "
             "missing; what landed still waits"
         ) from error
+
+
+def _has_bulk(area: LandingArea, rows: Sequence[ManifestRow]) -> bool:
+    """Whether one of the manifests may be loaded in bulk, as far as it can be told without the lease."""
+    for row in rows:
+        with suppress(DataError, OSError):  # a damaged one is told of when its turn comes
+            if why_not_in_bulk(read_manifest(manifest_file(area, row))) is None:
+                return True
+    return False
+
+
+def _start_workers(spark: SparkSession) -> None:
+    with suppress(Exception):  # whatever keeps a worker from starting, the load meets it again and tells
+        start_workers(spark)
 
 
 def _count_failed(connection: psycopg.Connection, rows: Sequence[ManifestRow]) -> int:
