@@ -1,15 +1,18 @@
 {#-
     One pass over the candles of one market and timeframe, oldest first, that computes every indicator. Definitions and
-    start values are those of the specification (TRF-07), which are TA-Lib's; `t` counts candles from the market's first.
+    start values are those of the specification (TRF-07), which are TA-Lib's; `t` counts candles from the first one walked.
     A mean of the first n values and the smoothing after it are one formula: a running mean whose weight stops falling.
 
-    Two functions share this body. `silver.indicator_walk` reads the chosen candles itself, goes on from stored state and
-    stops where its own state equals the stored one; `silver.indicator_walk_of` takes the candles as arrays, starts
-    at the first one and keeps nothing.
+    Three functions share this body, all in create_indicator_walks.sql: `silver.indicator_segment` computes a segment with
+    nothing stored, `silver.indicator_walk` goes on from stored state and stops where its own state equals the stored one,
+    `silver.indicator_walk_of` takes the candles as arrays and starts at the first one.
+
+    A market is cut into segments of its grid, which a full refresh computes side by side. A segment begins as if the
+    market had begun `warm_up_candles` before it, and depends on nothing earlier.
 
     `state_before` is written at the first candle of each block of grid slots: the recursions as they were before that
-    candle. Rolling sums start afresh there, so a walk from a block's start gives the very doubles of a walk from the
-    market's first candle; indicator_windows.sql has them.
+    candle. Rolling sums start afresh there, so a walk from a block's start gives the very doubles of a walk from its
+    segment's start; indicator_windows.sql has them.
 -#}
 
 {#- Where the functions live. -#}
@@ -18,12 +21,27 @@
 {#- Grid slots of a block. -#}
 {% macro block_slots() %}1024{% endmacro %}
 
+{#- Grid slots of a segment, a whole number of blocks. -#}
+{% macro segment_slots() %}65536{% endmacro %}
+
+{#- Candles before a segment that are walked first: the longest recursion, ema_200, then remembers its start to 1e-12. -#}
+{% macro warm_up_candles() %}3072{% endmacro %}
+
 {#- How far back a row looks: candles that a restart reads again, to fill sma_200 and the gap flag. -#}
 {% macro look_back_candles() %}200{% endmacro %}
 
 {#- The start of the block of grid slots that an instant lies in. -#}
 {% macro block_start(instant, timeframe) -%}
     {{ slot_start(instant, block_slots() ~ ' * ' ~ timeframe_length(timeframe)) }}
+{%- endmacro %}
+
+{#- The start of the segment that an instant lies in, and a segment's length. -#}
+{% macro segment_start(instant, timeframe) -%}
+    {{ slot_start(instant, segment_length(timeframe)) }}
+{%- endmacro %}
+
+{% macro segment_length(timeframe) -%}
+    ({{ segment_slots() }} * {{ timeframe_length(timeframe) }})
 {%- endmacro %}
 
 {#- The columns that a walk computes, in order: name and type. -#}
@@ -48,7 +66,7 @@
     ]) %}
 {% endmacro %}
 
-{#- The columns of a candle that `silver.indicator_walk` hands on as they are: name and type. -#}
+{#- The columns of a candle that a walk over a market hands on as they are: name and type. -#}
 {% macro carried_columns() %}
     {% do return([
         ('exchange', 'text'), ('market_type', 'text'),
@@ -58,8 +76,8 @@
     ]) %}
 {% endmacro %}
 
-{#- The candles of a query, in time order, in double precision. -#}
-{% macro candles_in_order(carried) %}
+{#- The candles of a source, called `candles`, in time order and double precision. -#}
+{% macro candles_in_order(source, carried) %}
         select
             {%- for name, _ in carried %}
             candles.{{ name }},
@@ -70,8 +88,25 @@
             candles.close::double precision,
             candles.volume::double precision,
             candles.quote_volume::double precision
-        from candles
+        from {{ source }}
         order by candles.open_time
+{% endmacro %}
+
+{#- The source for a market's candles from `read_from` to before `read_until`. -#}
+{% macro candles_between(candles) -%}
+    {{ candles }} as candles
+        where candles.symbol = market_symbol
+            and candles.timeframe = market_timeframe
+            and candles.open_time >= read_from
+            and candles.open_time < read_until
+{%- endmacro %}
+
+{#- The variables that a row of `candles_in_order` fills, in its order. -#}
+{% macro walk_targets(carried) %}
+            {%- for name, _ in carried %}
+            {{ name }},
+            {%- endfor %}
+            open_time, high_price, low_price, close_price, base_volume, quote_value
 {% endmacro %}
 
 {#- Weights of the running means at candle t, and whether it is settled; constant from candle 400 on. -#}
@@ -217,6 +252,7 @@
 
 {% macro walk_variables() %}
     t integer;
+    read_from timestamptz;
     candle_length interval := {{ timeframe_length('market_timeframe') }};
     block_end timestamptz;
     day_end timestamptz;
@@ -301,12 +337,4 @@
             end loop;
             {{ walk_begin_windows() }}
             obv_in_block := 0;
-{% endmacro %}
-
-{#- The variables that a row of `candles_in_order` fills, in its order. -#}
-{% macro walk_targets(carried) %}
-            {%- for name, _ in carried %}
-            {{ name }},
-            {%- endfor %}
-            open_time, high_price, low_price, close_price, base_volume, quote_value
 {% endmacro %}

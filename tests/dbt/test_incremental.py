@@ -183,6 +183,45 @@ def last_20(values: np.ndarray, length: int = 20) -> np.ndarray:
     return np.lib.stride_tricks.sliding_window_view(values, length)
 
 
+def test_a_change_is_followed_into_the_next_segment(built: Built) -> None:
+    edge, border = "EDGE/USDT", utc("2025-01-27T21:52")
+    warehouse = built.warehouse
+    warehouse.put(edge, "1m", random_candles(border - 6000 * MINUTE, "1m", 9000, seed=15))
+    warehouse.publish(edge, "1m", border - 6000 * MINUTE, border + 3000 * MINUTE)
+    built.build()
+    built.assert_equal_to_full_refresh()
+    of_border = "select open_time from staging.market_data_indicators where symbol = %s and state_before is not null"
+    assert {"open_time": border} in warehouse.rows(of_border, [edge])
+    for at, count in ((-5900, 3), (-3200, 2), (-3000, 2), (-1, 2), (-300, 1)):
+        start = border + at * MINUTE
+        warehouse.put(edge, "1m", random_candles(start, "1m", count, seed=17, price=104.0))
+        warehouse.publish(edge, "1m", start, start + count * MINUTE)
+        built.build()
+        built.assert_equal_to_full_refresh()
+
+
+def test_retracted_candles_on_both_sides_of_a_border_shift_the_warm_up(built: Built) -> None:
+    edge, border = "EDGE/USDT", utc("2025-01-27T21:52")
+    start, end = border - 400 * MINUTE, border + 1500 * MINUTE
+    built.warehouse.retract(edge, "1m", [start + n * MINUTE for n in range(1900)])
+    built.warehouse.publish(edge, "1m", start, end)
+    built.build()
+    built.assert_equal_to_full_refresh()
+
+
+def test_a_change_that_is_forgotten_before_a_border_does_not_cross_it(built: Built) -> None:
+    edge, border = "EDGE/USDT", utc("2025-01-27T21:52")
+    before = written_rows(built)
+    at = border - 2500 * MINUTE
+    built.warehouse.connection.execute(
+        "update bronze.ohlcv set volume = volume * 3 where symbol = %s and open_time = %s", [edge, at]
+    )
+    built.warehouse.publish(edge, "1m", at, at + MINUTE)
+    built.build()
+    built.assert_equal_to_full_refresh()
+    assert 0 < len(written_rows(built) - before) <= 3 * 1024
+
+
 def test_a_build_without_publications_writes_nothing(built: Built) -> None:
     before = written_rows(built)
     built.build()

@@ -187,3 +187,12 @@ def test_recomputing_on_candles_up_to_an_instant_gives_the_stored_row(warehouse:
             parameters[1:],
         )
         assert recomputed == [{name: stored[0][name] for name in recomputed[0]}]
+
+
+def test_a_full_refresh_computes_in_workers(warehouse: Warehouse, enriched: object) -> None:
+    if warehouse.rows("show max_parallel_workers_per_gather") == [{"max_parallel_workers_per_gather": "0"}]:
+        pytest.skip("this server has no parallel workers")
+    launched = "select parallel_workers_launched as workers from pg_stat_database where datname = current_database()"
+    before = warehouse.rows(launched)[0]["workers"]
+    warehouse.dbt("run", "--full-refresh", "--select", "market_data_indicators")
+    assert warehouse.rows(launched)[0]["workers"] == before + 2

@@ -7,7 +7,9 @@
         ],
         pre_hook=[
             "{{ read_one_snapshot() }}",
-            "{{ create_indicator_walk(ref('int_market_data_chosen'), this) }}",
+            "{{ create_indicator_segment(ref('int_market_data_chosen'), ref('stg_bronze__ohlcv')) }}",
+            "{{ create_indicator_walk(ref('int_market_data_chosen'), ref('stg_bronze__ohlcv'), this) }}",
+            "{{ compute_in_workers() }}",
         ],
         post_hook=[
             "{{ index_indicator_blocks(this) }}",
@@ -16,10 +18,11 @@
     )
 }}
 
-{#- The walk reads ref('int_market_data_chosen') itself, a market at a time, and deletes the rows that it replaces. -#}
+{#- The functions read ref('int_market_data_chosen') themselves; the walk deletes the rows that it replaces. -#}
 
 -- depends_on: {{ ref('stg_ops__publications') }}
 -- depends_on: {{ ref('stg_bronze__market_day_quality') }}
+-- depends_on: {{ ref('stg_bronze__ohlcv') }}
 -- depends_on: {{ ref('int_market_data_chosen') }}
 
 with
@@ -60,44 +63,48 @@ with
 
     ),
 
-{% else %}
-
-    market_days as (
-
-        select * from {{ ref('stg_bronze__market_day_quality') }}
-        where dataset = 'ohlcv'
-
-    ),
-
-    changes as (
+    walked as (
 
         select
-            symbol,
-            timeframe,
-            array['-infinity'::timestamptz] as range_starts,
-            array['infinity'::timestamptz] as range_ends
+            changes.symbol,
+            changes.timeframe,
+            walk.*,
+            {{ pinned_publication_id() }}::bigint as publication_id
 
-        from market_days
+        from changes
+        cross join lateral {{ walk_schema() }}.indicator_walk(
+            changes.symbol, changes.timeframe, changes.range_starts, changes.range_ends
+        ) as walk
 
-        group by symbol, timeframe
+    )
+
+{% else %}
+
+    segments as not materialized (
+
+        {{ market_segments() }}
 
     ),
 
+    walked as (
+
+        -- Postgres gives the parts of a union to its workers as they become free.
+        {% for share in range(16) %}
+            {{ 'union all' if not loop.first }}
+            select
+                segments.symbol,
+                segments.timeframe,
+                walk.*,
+                {{ pinned_publication_id() }}::bigint as publication_id
+
+            from segments
+            cross join lateral {{ computed_segment('segments') }} as walk
+
+            where (segments.place + hashtext(segments.symbol || segments.timeframe)) & 15 = {{ share }}
+        {% endfor %}
+
+    )
+
 {% endif %}
-
-walked as (
-
-    select
-        changes.symbol,
-        changes.timeframe,
-        walk.*,
-        {{ pinned_publication_id() }}::bigint as publication_id
-
-    from changes
-    cross join lateral {{ walk_schema() }}.indicator_walk(
-        changes.symbol, changes.timeframe, changes.range_starts, changes.range_ends
-    ) as walk
-
-)
 
 select * from walked
