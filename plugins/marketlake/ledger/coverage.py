@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from marketlake.instants import Window
-from marketlake.ledger.facts import Fact, Tile, gaps_found_and_filled, merge, settled_until
+from marketlake.ledger.facts import REVOKED, Fact, Tile, gaps_found_and_filled, joined, merge, settled_until
 from marketlake.ledger.market_filter import MarketFilter
 from marketlake.ledger.ordered_ranges import not_before
 from marketlake.timeframes import timeframe_length
@@ -90,20 +90,23 @@ def coverage_of(
 def facts_without(
     cursor: psycopg.Cursor[Any], market: _Market, windows: Sequence[Window], *, load_ids: Sequence[str]
 ) -> list[tuple[str | None, Fact]]:
-    """Return what was told about these windows of a market, cut to them, by none of the loads; each with its load, in
-    the order in which it was told."""
+    """Return what was told about these windows of a market by none of the loads, cut to them and to what none of the
+    others revoked since; each with its load, in the order in which it was told."""
     rows = cursor.execute(
         "select load_id, range_start, range_end, state, source, cause, attempt_day, retry_at, settles_after"
         f" from ops.coverage_facts where {_MARKET} and range_start < %s and range_end > %s"
-        " and (load_id is null or load_id <> all(%s)) order by fact_id",
+        " and (load_id is null or load_id <> all(%s)) order by fact_id desc",
         [*market, max(window.end for window in windows), min(window.start for window in windows), list(load_ids)],
     )
-    return [
-        (load_id, Fact(*market, both, *what))
-        for load_id, start, end, *what in rows
-        for window in windows
-        if (both := window.overlap(Window(start, end)))
-    ]
+    told, revoked = list[tuple[str | None, Fact]](), list[Window]()
+    for load_id, start, end, *what in rows:
+        fact = Fact(*market, Window(start, end), *what)
+        pieces = [both for window in windows if (both := window.overlap(fact.window))]
+        if fact.state == REVOKED:
+            revoked = joined([*revoked, *pieces])
+        else:
+            told += [(load_id, replace(fact, window=left)) for piece in pieces for left in piece.minus(revoked)]
+    return told[::-1]
 
 
 def open_tiles(

@@ -56,6 +56,22 @@ def test_what_other_loads_said_about_a_lost_loads_ranges_stands(told: Story) -> 
     assert (ledger.coverage_of(told.connection, *MARKET), ledger.high_watermark(told.connection, *MARKET)) == before
 
 
+def test_one_restore_after_another_tells_what_stands_as_often_as_the_first(told: Story) -> None:
+    before = ledger.coverage_of(told.connection, *MARKET), ledger.high_watermark(told.connection, *MARKET)
+    version = DeltaTable(str(told.root / "bronze" / "ohlcv")).version()
+    counts = list[int]()
+    for name in ("first", "second", "third"):
+        told.load(hours(0, 14), facts=(ledger.Fact(*MARKET, hours(0, 14), "present", "archive"),))
+        restore(told.settings, told.connection, OHLCV, version, run_id=name)
+        version = DeltaTable(str(told.root / "bronze" / "ohlcv")).version()
+        row = told.connection.execute("select count(*) from ops.coverage_facts where run_id = %s", [name]).fetchone()
+        counts.append(row[0] if row else 0)
+        after = ledger.coverage_of(told.connection, *MARKET), ledger.high_watermark(told.connection, *MARKET)
+        assert after == before
+
+    assert counts == counts[:1] * 3
+
+
 def test_a_rebuild_after_a_restore_says_the_same(told: Story) -> None:
     version = DeltaTable(str(told.root / "bronze" / "ohlcv")).version()
     restore(told.settings, told.connection, OHLCV, version - 1, run_id="restore")
