@@ -230,14 +230,15 @@ returns table (
             for back in reverse 100..1 loop
                 recent_natrs[(t - back) & 127] := state[{{ walk_state() | length + 102 }} - back];
             end loop;
+            -- Not from the stored rows: those that a walk before this one replaces are gone from there.
             select coalesce(min(before.open_time), restart_at), count(*) into read_from, t
             from (
-                select stored.open_time
-                from {{ stored }} as stored
-                where stored.symbol = market_symbol
-                    and stored.timeframe = market_timeframe
-                    and stored.open_time < restart_at
-                order by stored.open_time desc
+                select distinct given.open_time
+                from {{ given }} as given
+                where given.symbol = market_symbol
+                    and given.timeframe = market_timeframe
+                    and given.open_time < restart_at
+                order by given.open_time desc
                 limit {{ look_back_candles() }}
             ) as before;
             t := state[1] - t;

@@ -222,6 +222,22 @@ def test_a_change_that_is_forgotten_before_a_border_does_not_cross_it(built: Bui
     assert 0 < len(written_rows(built) - before) <= 3 * 1024
 
 
+def test_a_second_walk_looks_back_to_rows_that_the_first_one_replaces(built: Built) -> None:
+    sparse, block = "SPARSE/USDT", utc("2025-01-08")
+    warehouse = built.warehouse
+    candles = random_candles(block, "1h", 4 * 1024, seed=22)
+    warehouse.put(sparse, "1h", candles[: 2 * 1024 + 50] + candles[3 * 1024 :])
+    warehouse.publish(sparse, "1h", block, block + 4 * 1024 * HOUR)
+    built.build()
+    for at in (block + 10 * HOUR, block + (3 * 1024 + 10) * HOUR):
+        warehouse.connection.execute(
+            "update bronze.ohlcv set volume = volume * 3 where symbol = %s and open_time = %s", [sparse, at]
+        )
+        warehouse.publish(sparse, "1h", at, at + HOUR)
+    built.build()
+    built.assert_equal_to_full_refresh()
+
+
 def test_a_build_without_publications_writes_nothing(built: Built) -> None:
     before = written_rows(built)
     built.build()
