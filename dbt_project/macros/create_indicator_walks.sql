@@ -140,8 +140,9 @@ begin
                 {{ take_ranges('range_starts[range_place] < block_end') }}
                 if open_time < changed_until then
                     unchanged_from := null;
-                else
-                    unchanged_from := coalesce(unchanged_from, t);
+                elsif unchanged_from is null or previous_open_time < changed_until then
+                    -- A change may lie between the two candles, where nothing is left of a whole block.
+                    unchanged_from := t;
                 end if;
                 -- From here on, all that a row looks back to is as it was when the stored rows were computed.
                 if

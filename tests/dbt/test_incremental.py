@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.dbt.warehouse import Warehouse, random_candles, utc
+from tests.dbt.warehouse import Warehouse, candle, random_candles, utc
 
 START, MINUTE, HOUR, DAY = utc("2025-01-01"), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 SYMBOL = "ETH/USDT"
@@ -234,6 +234,19 @@ def test_a_second_walk_looks_back_to_rows_that_the_first_one_replaces(built: Bui
             "update bronze.ohlcv set volume = volume * 3 where symbol = %s and open_time = %s", [sparse, at]
         )
         warehouse.publish(sparse, "1h", at, at + HOUR)
+    built.build()
+    built.assert_equal_to_full_refresh()
+
+
+def test_a_retracted_block_of_a_market_that_stands_still_leaves_a_gap(built: Built) -> None:
+    still, block = "STILL/USDT", utc("2025-01-08")
+    warehouse = built.warehouse
+    warehouse.put(still, "1h", [candle(block + n * HOUR, 100, 100, 100, 100, 0) for n in range(4 * 1024)])
+    warehouse.publish(still, "1h", block, block + 4 * 1024 * HOUR)
+    built.build()
+    warehouse.publish(still, "1h", block + 500 * HOUR, block + 501 * HOUR)
+    warehouse.retract(still, "1h", [block + n * HOUR for n in range(2 * 1024, 3 * 1024)])
+    warehouse.publish(still, "1h", block + 2 * 1024 * HOUR, block + 3 * 1024 * HOUR)
     built.build()
     built.assert_equal_to_full_refresh()
 
