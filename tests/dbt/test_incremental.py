@@ -222,6 +222,27 @@ def test_a_change_that_is_forgotten_before_a_border_does_not_cross_it(built: Bui
     assert 0 < len(written_rows(built) - before) <= 3 * 1024
 
 
+def test_a_walk_agrees_before_a_border_while_the_next_segment_begins_elsewhere(built: Built) -> None:
+    shifted, border = "SHIFT/USDT", utc("2025-01-27T21:52")
+    warehouse = built.warehouse
+    candles = random_candles(border - 6000 * MINUTE, "1m", 6600, seed=21)
+    spike = 6000 - 4096 + 4  # the 3,073rd candle before the border, so the first of its warm-up when one is gone
+    at, open_, high, low, close, *amounts = candles[spike]
+    candles[spike] = (at, open_, high * 3, low, close * 3, *amounts)  # type: ignore[assignment]
+    last_block = candles[6000 - 1024 : 6000 - 1019]
+    warehouse.put(shifted, "1m", [*candles[: 6000 - 1024], *last_block, *candles[6000:]])
+    warehouse.publish(shifted, "1m", border - 6000 * MINUTE, border + 600 * MINUTE)
+    built.build()
+    warehouse.retract(shifted, "1m", [at + 10 * MINUTE])
+    publication = warehouse.publish(shifted, "1m", at + 10 * MINUTE, at + 11 * MINUTE)
+    built.build()
+    built.assert_equal_to_full_refresh()
+    of_build = "select open_time from staging.market_data_indicators where symbol = %s and publication_id = %s"
+    written = {row["open_time"] for row in warehouse.rows(of_build, [shifted, publication])}
+    assert border in written
+    assert last_block[0][0] not in written
+
+
 def test_a_second_walk_looks_back_to_rows_that_the_first_one_replaces(built: Built) -> None:
     sparse, block = "SPARSE/USDT", utc("2025-01-08")
     warehouse = built.warehouse
