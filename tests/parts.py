@@ -23,22 +23,23 @@ RESULTS, PART = "ACCEPTANCE_RESULTS", "PART"
 PASSED = "passed"
 # Rough seconds of a unit where they are far from the usual ones; only the balance of the parts hangs on them.
 SECONDS = {
-    "tests/acceptance/test_fault_mixes.py": 30,
-    "tests/acceptance/test_random_kills.py": 60,
     "tests/acceptance/test_kills.py": 1900,
-    "tests/acceptance/test_concurrency_airflow.py": 1500,
     "tests/acceptance/test_real_scheduler.py": 900,
     "tests/acceptance/test_recorded_data.py": 900,
-    "tests/acceptance/test_concurrency_orders.py": 700,
-    "tests/acceptance/test_recovery.py": 600,
+    "tests/acceptance/test_bulk.py": 500,
     "tests/acceptance/test_trades.py": 450,
     "tests/acceptance/test_bad_input.py": 400,
-    "tests/acceptance/test_bulk.py": 500,
-    "tests/acceptance/test_concurrency.py": 400,
+    "tests/acceptance/test_concurrency_airflow.py": 300,
+    "tests/acceptance/test_concurrency_orders.py": 300,
     "tests/acceptance/test_refusals.py": 300,
-    "tests/acceptance/test_restatements.py": 300,
     "tests/acceptance/test_damaged_landing.py": 250,
+    "tests/acceptance/test_restatements.py": 210,
+    "tests/acceptance/test_recovery.py": 180,
+    "tests/acceptance/test_concurrency.py": 120,
+    "tests/acceptance/test_bulk_kills.py": 100,
     "tests/acceptance/test_scaling.py": 60,
+    "tests/acceptance/test_random_kills.py": 40,
+    "tests/acceptance/test_fault_mixes.py": 15,
 }
 _USUAL_SECONDS = 150
 
