@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from marketlake.exchanges import plain_numbers
 
-DECIMAL = pa.decimal128(28, 12)
+DECIMAL = plain_numbers.DECIMAL
 INSTANT = pa.timestamp("us", tz="UTC")
 # decimal(28,12): sixteen digits before the point; after it twelve, and zeros that change nothing.
 _FITS = r"^[+-]?([0-9]{1,16}|0+[0-9]{1,16})(\.[0-9]{0,12}0*)?$|^[+-]?\.[0-9]{1,12}0*$"

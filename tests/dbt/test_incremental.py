@@ -228,7 +228,7 @@ def test_a_walk_agrees_before_a_border_while_the_next_segment_begins_elsewhere(b
     candles = random_candles(border - 6000 * MINUTE, "1m", 6600, seed=21)
     spike = 6000 - 4096 + 4  # the 3,073rd candle before the border, so the first of its warm-up when one is gone
     at, open_, high, low, close, *amounts = candles[spike]
-    candles[spike] = (at, open_, high * 3, low, close * 3, *amounts)  # type: ignore[assignment]
+    candles[spike] = (at, open_, high * 3, low, close * 3, *amounts)
     last_block = candles[6000 - 1024 : 6000 - 1019]
     warehouse.put(shifted, "1m", [*candles[: 6000 - 1024], *last_block, *candles[6000:]])
     warehouse.publish(shifted, "1m", border - 6000 * MINUTE, border + 600 * MINUTE)

@@ -14,7 +14,7 @@ _ZERO, _POINT = ord("0"), ord(".")
 _MOST_DIGITS = 18
 # decimal(28,12).
 _SCALE, _MOST_BEFORE_POINT = 12, 16
-_DECIMAL = pa.decimal128(28, _SCALE)
+DECIMAL = pa.decimal128(28, _SCALE)
 _FACTORS = 10 ** np.arange(_SCALE, -1, -1, dtype=np.int64)
 _LIMB_BITS = 22
 _LIMB = (1 << _LIMB_BITS) - 1
@@ -58,7 +58,7 @@ def decimals(texts: pa.Array) -> pa.Array | None:
     ends = places - np.arange(places.size, dtype=np.int32)
     numbers = pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(digits)).cast(pa.int64())
     words = _products(numbers.to_numpy(), _FACTORS[after])
-    return pa.Array.from_buffers(_DECIMAL, len(texts), [None, pa.py_buffer(words)])
+    return pa.Array.from_buffers(DECIMAL, len(texts), [None, pa.py_buffer(words)])
 
 
 def _bytes_of(texts: pa.Array) -> tuple[_Places, _Bytes] | None:
