@@ -28,13 +28,7 @@ begin
             given,
         ) }}
     loop
-        {{ walk_look() }}
-        state_before := null;
-        if open_time >= block_end then
-            {{ walk_begin_block() }}
-        end if;
-        {{ walk_windows() }}
-        {{ walk_step() }}
+        {{ walk_candle() }}
         {{ walk_return_row() }}
         {{ walk_step_on() }}
     end loop;
@@ -68,13 +62,7 @@ begin
     for {{ walk_targets(carried_columns()) }} in
         {{ candles_in_order(candles_between(candles), carried_columns()) }}
     loop
-        {{ walk_look() }}
-        state_before := null;
-        if open_time >= block_end then
-            {{ walk_begin_block() }}
-        end if;
-        {{ walk_windows() }}
-        {{ walk_step() }}
+        {{ walk_candle() }}
         if open_time >= restart_at then
             {{ walk_return_row() }}
         end if;
@@ -175,6 +163,17 @@ end;
 $walk$
 {% endmacro %}
 
+{#- Compute a candle from nothing stored; its block begins with it where it is the first. -#}
+{% macro walk_candle() %}
+        {{ walk_look() }}
+        state_before := null;
+        if open_time >= block_end then
+            {{ walk_begin_block() }}
+        end if;
+        {{ walk_windows() }}
+        {{ walk_step() }}
+{% endmacro %}
+
 {#- What the functions return: a candle's indicators, and what they carry of it. -#}
 {% macro walk_returns(carried) -%}
 returns table (
@@ -185,15 +184,20 @@ returns table (
 )
 {%- endmacro %}
 
-{#- Where the walk begins to read for a segment: `warm_up_candles` before it, or at the market's first candle. -#}
-{% macro warm_up_from(segment, given) -%}
-    coalesce((
+{#- The market's instants before one, the newest first; several exchanges may share one. -#}
+{% macro instants_before(instant, given) -%}
         select distinct given.open_time
         from {{ given }} as given
         where given.symbol = market_symbol
             and given.timeframe = market_timeframe
-            and given.open_time < {{ segment }}
+            and given.open_time < {{ instant }}
         order by given.open_time desc
+{%- endmacro %}
+
+{#- Where the walk begins to read for a segment: `warm_up_candles` before it, or at the market's first candle. -#}
+{% macro warm_up_from(segment, given) -%}
+    coalesce((
+        {{ instants_before(segment, given) }}
         limit 1 offset {{ (warm_up_candles() | int) - 1 }}
     ), '-infinity')
 {%- endmacro %}
@@ -234,12 +238,7 @@ returns table (
             -- Not from the stored rows: those that a walk before this one replaces are gone from there.
             select coalesce(min(before.open_time), restart_at), count(*) into read_from, t
             from (
-                select distinct given.open_time
-                from {{ given }} as given
-                where given.symbol = market_symbol
-                    and given.timeframe = market_timeframe
-                    and given.open_time < restart_at
-                order by given.open_time desc
+                {{ instants_before('restart_at', given) }}
                 limit {{ look_back_candles() }}
             ) as before;
             t := state[1] - t;
