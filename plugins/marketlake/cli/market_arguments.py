@@ -85,6 +85,11 @@ def _symbol(arguments: argparse.Namespace, settings: Settings, connection: psyco
     far = datetime.max.replace(tzinfo=UTC)
     exchanges = [arguments.exchange] if arguments.exchange else list(settings.exchanges)
     listed = [item for exchange in exchanges for item in instruments_of(connection, exchange, far)]
+    if not listed:
+        raise UnknownSymbolError(
+            f"symbol {arguments.symbol!r} is unknown: the list of markets of {', '.join(exchanges)} was never read;"
+            " load something with `marketlake run`"
+        )
     failure: UnknownSymbolError | None = None
     for name in [arguments.dataset] if arguments.dataset else list(DATASETS):
         try:

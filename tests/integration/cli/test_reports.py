@@ -160,6 +160,11 @@ def test_an_unknown_reason_is_answered_with_those_there_are(letters, capsys):
     assert "reason must be one of high < low, missing price; was 'hihg < low'" in capsys.readouterr().err
 
 
+def test_a_symbol_cannot_be_looked_up_before_a_list_of_markets_was_read(postgres, home, capsys):
+    assert main(["coverage", "--symbol", "BTC/USDT"]) == 2
+    assert "the list of markets of binance was never read; load something" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", [["coverage"], ["gaps"], ["sources"], ["dlq", "list"]])
 def test_unknown_names_are_wrong_use_everywhere(story, capsys, command):
     for flag, value in (("--dataset", "x"), ("--exchange", "x"), ("--timeframe", "x"), ("--symbol", "X/Y")):
