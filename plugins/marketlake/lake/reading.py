@@ -31,6 +31,7 @@ _RANKING = (*RANKING_COLUMNS, "known_at")
 BACKFILLED = pa.field("is_backfilled", pa.bool_())
 # Files are ranked apart from others if they have so many rows; of fewer a scan takes longer to begin than to do.
 _PART_ROWS = 100_000
+_THREADS_PER_CORE = 2
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ def read_range(
     if dataset.time_column not in dataset.key:
         return _ranked(table, dataset, bounds, columns, None)
     parts = _apart(files, dataset.time_column)
-    with ThreadPoolExecutor(min(len(parts), os.cpu_count() or 1)) as pool:  # NumPy and polars let go of Python's lock
+    # NumPy and polars let go of Python's lock, and while some parts wait for polars, others are ranked.
+    with ThreadPoolExecutor(min(len(parts), _THREADS_PER_CORE * (os.cpu_count() or 1))) as pool:
         return pa.concat_tables(pool.map(lambda part: _current(table, dataset, bounds, columns, part), parts))
 
 
